@@ -1,0 +1,72 @@
+import { randomInt } from 'node:crypto'
+import autocannon, { type Client, type Request } from 'autocannon'
+
+export const USERS = 1000
+export const TASKS_PER_USER = 100
+export const CONNECTIONS = 64
+
+export type Scenario = 'list' | 'get' | 'create' | 'mix'
+
+/** What a user asks for: their token, and one of their tasks. */
+export interface Caller {
+  token: string
+  /** Ids of their tasks. */
+  tasks: number[]
+}
+
+export interface Load {
+  /** Answers in a second. */
+  rate: number
+  /** Milliseconds within which 99 % were answered. */
+  p99: number
+}
+
+const kinds: Record<Scenario, (caller: Caller) => Request> = {
+  list: ({ token }) => ({ method: 'GET', path: '/todos?limit=20', headers: bearer(token) }),
+  get: ({ token, tasks }) => ({ method: 'GET', path: `/todos/${pick(tasks)}`, headers: bearer(token) }),
+  create: ({ token }) => ({
+    method: 'POST',
+    path: '/todos',
+    headers: { ...bearer(token), 'content-type': 'application/json' },
+    body: JSON.stringify({ title: 'Buy milk', description: 'Two litres' }),
+  }),
+  mix(caller) {
+    const dice = Math.random()
+    if (dice < 0.7) return kinds.list(caller)
+    if (dice < 0.9) return kinds.get(caller)
+    if (dice < 0.95) return kinds.create(caller)
+    return {
+      method: 'PATCH',
+      path: `/todos/${pick(caller.tasks)}/toggle`,
+      headers: { ...bearer(caller.token), 'content-type': 'application/json' },
+      body: '{}',
+    }
+  },
+}
+
+const bearer = (token: string) => ({ authorization: `Bearer ${token}` })
+const pick = <T>(list: readonly T[]): T => list[randomInt(list.length)] as T
+
+/**
+ * Loads a server for some seconds with the requests of random users.
+ * @throws if a single answer is not 2xx
+ */
+export async function load(
+  url: string,
+  scenario: Scenario,
+  callers: readonly Caller[],
+  { seconds, connections = CONNECTIONS }: { seconds: number; connections?: number },
+): Promise<Load> {
+  const make = kinds[scenario]
+  const result = await autocannon({
+    url,
+    connections,
+    duration: seconds,
+    // Each connection goes round requests of its own, made beforehand: nothing is built while it is measured.
+    setupClient: (client: Client) =>
+      client.setRequests(Array.from({ length: 500 }, () => make(pick(callers)))),
+  })
+  const wrong = result.non2xx + result.errors + result.timeouts
+  if (wrong > 0) throw new Error(`${wrong} of ${result.requests.total} answers of ${url} were not 2xx`)
+  return { rate: result['2xx'] / result.duration, p99: result.latency.p99 }
+}

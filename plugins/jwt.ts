@@ -1,0 +1,133 @@
+import fastifyJwt from '@fastify/jwt'
+import type { FastifyRequest, onRequestAsyncHookHandler } from 'fastify'
+import fp from 'fastify-plugin'
+import { LRUCache } from 'lru-cache'
+import { inactiveUser } from '../src/accounts.ts'
+import { remoteKeySet } from '../src/jwks.ts'
+import { Problem } from '../src/problem.ts'
+import {
+  type Claims,
+  invalidToken,
+  isExpired,
+  KEY_SET_ALGORITHMS,
+  keyFor,
+  LEEWAY_SECONDS,
+  parseToken,
+  readCredential,
+  SECRET_ALGORITHMS,
+  type UnverifiedToken,
+  type User,
+  userOf,
+  type VerifierOptions,
+} from '../src/verifier.ts'
+
+declare module '@fastify/jwt' {
+  interface FastifyJWT {
+    payload: Partial<Claims>
+    user: User
+  }
+}
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** The `onRequest` hook of every route that needs a token: sets `request.user`, or throws 401. */
+    authenticate: onRequestAsyncHookHandler
+  }
+}
+
+/** A token that was verified, and how long that holds: for a while, and as long as the issuer's keys are the same. */
+interface Verified {
+  user: User
+  until: number
+  /** When the keys that it was verified with cease to be fresh; undefined for a secret. */
+  keys: number | undefined
+}
+
+const CACHED_TOKENS = 10_000
+const CACHE_MS = 30_000
+
+/** Verifies the bearer token (src/verifier.ts has the rules) and decorates `request.user`. */
+export default fp(
+  async (app) => {
+    const { secrets, signingSecret, jwksUrl, issuer, audience, keySetOrigin } = app.config
+    const keySet = jwksUrl && remoteKeySet(jwksUrl)
+    const options: VerifierOptions = {
+      secrets,
+      keySet,
+      issuer,
+      audience,
+      keySetOrigin,
+    }
+
+    await app.register(fastifyJwt, {
+      secret: {
+        private: signingSecret as string,
+        public: (_request: FastifyRequest, token: unknown) => keyFor(token as UnverifiedToken, options),
+      },
+      decode: { complete: true },
+      sign: { algorithm: 'HS256', ...(issuer && { iss: issuer }), ...(audience && { aud: audience }) },
+      verify: {
+        algorithms: [...SECRET_ALGORITHMS, ...KEY_SET_ALGORITHMS],
+        clockTolerance: LEEWAY_SECONDS * 1000,
+        ignoreExpiration: true, // userOf() checks the claims, with an answer of its own for each
+        ignoreNotBefore: true,
+        extractToken: (request) => readCredential(authorizationOf(request)),
+      },
+    })
+
+    // By the whole token: what differs in one character is another.
+    const verified = new LRUCache<string, Verified>({ max: CACHED_TOKENS })
+    const isStillGood = ({ user, until, keys }: Verified) =>
+      Date.now() < until && (keys === undefined || keys === keySet?.freshUntil()) && !isExpired(user.claims)
+
+    function remember(credential: string, user: User, { header }: UnverifiedToken): void {
+      const keys = header.alg === 'HS256' ? undefined : keySet?.freshUntil()
+      verified.set(credential, { user, until: Math.min(Date.now() + CACHE_MS, keys ?? Infinity), keys })
+    }
+
+    async function verify(request: FastifyRequest): Promise<User> {
+      const credential = readCredential(authorizationOf(request))
+      const known = verified.get(credential)
+      if (known && isStillGood(known)) return known.user
+      // Strict about form, which @fastify/jwt is not: it answers 400 or 500 to some malformed tokens.
+      const token = parseToken(credential)
+      await request.jwtVerify().catch((error) => {
+        throw error instanceof Problem ? error : invalidToken(error)
+      })
+      const user = userOf(token, options)
+      remember(credential, user, token)
+      return user
+    }
+
+    app.decorate('authenticate', async (request, reply) => {
+      reply.header('cache-control', 'no-store') // what comes behind a token is nobody else's
+      try {
+        request.user = await verify(request)
+      } catch (error) {
+        request.user = undefined as never // @fastify/jwt has put there what the token says
+        // An issuer that is out of reach is not the caller's fault.
+        if ((error as Problem).statusCode === 401) await app.limitFailures(request, reply)
+        throw error
+      }
+      await app.limitUser(request, reply)
+      refuseBlocked(request.user)
+    })
+  },
+  { name: 'jwt', dependencies: ['env', 'rate-limit'] },
+)
+
+/** Better Auth's admin plugin says `banned`; other services say `disabled`. */
+function refuseBlocked({ claims }: User): void {
+  if (claims.banned === true) throw new Problem(403, 'banned', 'This user is banned')
+  if (claims.disabled === true) throw inactiveUser()
+}
+
+/** Every Authorization header: node:http keeps only the first of several. */
+function authorizationOf(request: FastifyRequest): string[] {
+  const { rawHeaders } = request.raw
+  const values: string[] = []
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    if (rawHeaders[i]?.toLowerCase() === 'authorization') values.push(rawHeaders[i + 1] as string)
+  }
+  return values
+}

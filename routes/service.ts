@@ -1,0 +1,59 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import packageJson from '../package.json' with { type: 'json' }
+import { answer, problems } from '../schemas/answers.ts'
+import { Health, Readiness, Service } from '../schemas/service.ts'
+import { unavailable } from '../src/problem.ts'
+
+/** What is open to all: who this is, whether it lives, whether it can work. */
+const service: FastifyPluginAsyncTypebox = async (app) => {
+  const docs = app.config.DOCS === 'on' ? { docs: '/docs', openapi: '/openapi.json' } : {}
+  const links = { tasks: '/todos', me: '/me', health: '/health', ready: '/ready', ...docs }
+  const about = { name: packageJson.name, version: packageJson.version, links }
+
+  app.get(
+    '/',
+    {
+      schema: {
+        tags: ['service'],
+        summary: 'Name, version and links',
+        response: { 200: answer(Service, 'Name, version and links'), ...problems(500) },
+      },
+    },
+    async () => about,
+  )
+
+  app.get(
+    '/health',
+    {
+      schema: {
+        tags: ['service'],
+        summary: 'The process lives',
+        response: { 200: answer(Health, 'It lives'), ...problems(500) },
+      },
+    },
+    async () => ({ status: 'healthy' as const }),
+  )
+
+  app.get(
+    '/ready',
+    {
+      schema: {
+        tags: ['service'],
+        summary: 'The database answers and is migrated, and the service is not shutting down',
+        response: { 200: answer(Readiness, 'It can work'), ...problems(500, 503) },
+      },
+    },
+    async () => {
+      if (app.isDraining()) throw unavailable('draining', 'The service is shutting down.')
+      await app.database.check()
+      return {
+        status: 'ready' as const,
+        database: 'up' as const,
+        limits: app.limits,
+        row_level_security: app.database.rls ? ('on' as const) : ('off' as const),
+      }
+    },
+  )
+}
+
+export default service

@@ -1,0 +1,196 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { type Static, Type } from '@sinclair/typebox'
+import type { FastifyRequest } from 'fastify'
+import { answer, problems, ref } from '../schemas/answers.ts'
+import {
+  Completion,
+  Deleted,
+  NewTask,
+  Task,
+  TaskChange,
+  TaskHeaders,
+  TaskId,
+  TaskOwner,
+  TaskQuery,
+  TaskStats,
+} from '../schemas/task.ts'
+import { Problem } from '../src/problem.ts'
+import { type Tasks, tasksOf } from '../src/tasks.ts'
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** The tasks of the signed-in user. */
+    readonly tasks: Tasks
+  }
+}
+
+export interface TaskRoutesOptions {
+  /** Other addresses of the same handlers: the documentation marks them as such. */
+  alias?: boolean
+}
+
+// /stats is no task, or DELETE /stats would be 422 rather than 405.
+const TASK = '/:id(^(?!stats$).+)'
+
+const tasks: FastifyPluginAsyncTypebox<TaskRoutesOptions> = async (app, { alias = false }) => {
+  app.addHook('onRequest', app.authenticate)
+  app.addHook('onRequest', refuseOtherUser)
+  app.decorateRequest('tasks', {
+    getter() {
+      return tasksOf(this.scope)
+    },
+  })
+
+  // Validated as a whole, so what :user_id is said to be must be part of it where the prefix has one.
+  const owner = app.prefix.includes(':user_id') ? [TaskOwner] : []
+  const OfUser = Type.Composite([...owner, Type.Object({})])
+  const OfTask = Type.Composite([...owner, TaskId]) as unknown as typeof TaskId
+  const route = (summary: string) => ({
+    summary,
+    tags: alias ? ['aliases'] : ['tasks'],
+    security: [{ bearer: [] }],
+  })
+  const common = problems(400, 401, 403, 422, 429, 500, 503)
+  const ofTask = { ...common, ...problems(404) }
+  const withBody = problems(413, 415)
+
+  app.get(
+    '/',
+    {
+      schema: {
+        ...route('List tasks, newest first'),
+        params: OfUser,
+        querystring: TaskQuery,
+        headers: TaskHeaders,
+        response: { 200: page, ...common },
+      },
+    },
+    async ({ tasks, query, headers, url }, reply) => {
+      const { tasks: page, next } = await tasks.list(query)
+      if (next) reply.header('link', `<${pageAfter(url, next)}>; rel="next"`)
+      if (query.count || prefersCount(headers.prefer)) reply.header('x-total-count', await tasks.count(query))
+      return page
+    },
+  )
+
+  app.post(
+    '/',
+    {
+      schema: {
+        ...route('Create a task'),
+        params: OfUser,
+        body: ref(NewTask),
+        response: { 201: created, ...common, ...withBody },
+      },
+    },
+    async ({ tasks, body, url }, reply) => {
+      const task = await tasks.create(body)
+      reply.code(201).header('location', `${pathOf(url)}/${task.id}`)
+      return task
+    },
+  )
+
+  app.get(
+    '/stats',
+    {
+      schema: {
+        ...route('Count tasks by state'),
+        params: OfUser,
+        response: { 200: answer(ref(TaskStats), 'The counts'), ...common },
+      },
+    },
+    async ({ tasks }) => tasks.stats(),
+  )
+
+  app.get(
+    TASK,
+    {
+      schema: {
+        ...route('Read a task'),
+        params: OfTask,
+        response: { 200: answer(ref(Task), 'The task'), ...ofTask },
+      },
+    },
+    async ({ tasks, params }) => tasks.find(params.id),
+  )
+
+  for (const method of ['PUT', 'PATCH'] as const) {
+    app.route({
+      method,
+      url: TASK,
+      schema: {
+        ...route('Change the fields sent'),
+        params: OfTask,
+        body: ref(TaskChange),
+        response: { 200: answer(ref(Task), 'The task as it is now'), ...ofTask, ...withBody },
+      },
+      handler: async ({ tasks, params, body }) => tasks.change(params.id, body),
+    })
+  }
+
+  app.delete(
+    TASK,
+    {
+      schema: {
+        ...route('Delete a task'),
+        params: OfTask,
+        response: { 200: answer(ref(Deleted), 'It is deleted'), ...ofTask },
+      },
+    },
+    async ({ tasks, params }) => {
+      await tasks.remove(params.id)
+      return { message: 'Task deleted successfully' as const }
+    },
+  )
+
+  for (const url of [`${TASK}/toggle`, `${TASK}/complete`]) {
+    app.patch(
+      url,
+      {
+        schema: {
+          ...route('Flip or set whether a task is completed'),
+          params: OfTask,
+          body: ref(Completion),
+          response: { 200: answer(ref(Task), 'The task as it is now'), ...ofTask, ...withBody },
+        },
+        // Without a body it flips.
+        preValidation: async (request) => {
+          request.body ??= {}
+        },
+      },
+      async ({ tasks, params, body }) => tasks.toggle(params.id, body.completed),
+    )
+  }
+}
+
+export default tasks
+
+/** Before any query: whether the user of the path exists is nobody's business but their own. */
+async function refuseOtherUser({ params, user }: FastifyRequest): Promise<void> {
+  const { user_id } = params as Partial<Static<typeof TaskOwner>>
+  if (user_id !== undefined && user_id !== user.id) {
+    throw new Problem(403, 'forbidden', 'Forbidden')
+  }
+}
+
+/** RFC 7240: `Prefer: count=exact` among other preferences. */
+function prefersCount(prefer = ''): boolean {
+  return prefer.split(',').some((preference) => /^\s*count\s*=\s*"?exact"?\s*(;|$)/i.test(preference))
+}
+
+function pathOf(url: string): string {
+  return (url.split('?', 1)[0] as string).replace(/\/$/, '')
+}
+
+function pageAfter(url: string, cursor: string): string {
+  const query = new URLSearchParams(url.split('?')[1])
+  query.delete('skip') // it was skipped on the way here
+  query.set('cursor', cursor)
+  return `${pathOf(url)}?${query}`
+}
+
+const page = answer(Type.Array(ref(Task)), 'The tasks', {
+  Link: { type: 'string', description: 'RFC 8288: the next page, where there is one' },
+  'X-Total-Count': { type: 'integer', description: 'All tasks that match, where it was asked for' },
+})
+const created = answer(ref(Task), 'The new task', { Location: { type: 'string', description: 'Its path' } })

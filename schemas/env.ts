@@ -1,0 +1,109 @@
+import { type Static, Type } from '@sinclair/typebox'
+
+const optional = (description: string, options = {}) =>
+  Type.Optional(Type.String({ description, ...options }))
+const oneOf = <const T extends string>(values: T[], description: string, fallback?: NoInfer<T>) =>
+  Type.Unsafe<T>({ type: 'string', enum: values, description, ...(fallback && { default: fallback }) })
+
+/** Every environment variable, in the order of .env.example. What a schema cannot say, plugins/env checks. */
+export const Env = Type.Object({
+  NODE_ENV: oneOf(
+    ['development', 'test', 'production'],
+    'production refuses to start without DATABASE_URL and FRONTEND_URL, and does not migrate at start',
+    'development',
+  ),
+  BETTER_AUTH_SECRET: optional('secret shared with Better Auth, at least 32 bytes: accepts HS256 tokens'),
+  BETTER_AUTH_SECRETS: optional(
+    'several secrets while rotating, newest first: "2:new,1:old" or "new,old". All verify, the first signs',
+  ),
+  BETTER_AUTH_URL: optional('address of the Better Auth server: accepts the tokens of its jwt plugin'),
+  JWKS_URL: optional('where the public keys are, if not at BETTER_AUTH_URL + /api/auth/jwks'),
+  JWT_ISSUER: optional('the only `iss` accepted; default for JWKS tokens: the origin of BETTER_AUTH_URL'),
+  JWT_AUDIENCE: optional('the only `aud` accepted; default for JWKS tokens: the origin of BETTER_AUTH_URL'),
+  LOCAL_AUTH: Type.Optional(
+    oneOf(
+      ['on', 'off'],
+      'off: no sign-up and sign-in here, where Better Auth owns /api/auth on the same host',
+    ),
+  ),
+  LOCAL_AUTH_SECRET: optional('signs the tokens of local accounts; default: the first of the secrets above'),
+  JWT_EXPIRATION_DAYS: Type.Number({
+    exclusiveMinimum: 0,
+    maximum: 365,
+    default: 7,
+    description: 'days that the token of a local account is valid',
+  }),
+  ACCESS_TOKEN_EXPIRE_MINUTES: Type.Optional(
+    Type.Number({
+      exclusiveMinimum: 0,
+      maximum: 525_600,
+      description: 'the same in minutes, where it is set',
+    }),
+  ),
+  REFRESH_TOKEN_EXPIRATION_DAYS: Type.Number({
+    exclusiveMinimum: 0,
+    maximum: 3650,
+    default: 30,
+    description: 'days that a refresh token is valid',
+  }),
+  BCRYPT_COST: Type.Integer({
+    minimum: 4,
+    maximum: 15,
+    default: 12,
+    description: 'of password hashes: each step doubles their time',
+  }),
+  DATABASE_URL: optional(
+    'postgres://… or, for the embedded PostgreSQL, pglite:DIRECTORY or pglite:memory; default pglite:.data',
+  ),
+  NEON_DATABASE_URL: optional('used where DATABASE_URL is not set'),
+  DATABASE_POOL_MAX: Type.Integer({
+    minimum: 1,
+    maximum: 1000,
+    default: 10,
+    description: 'connections to PostgreSQL',
+  }),
+  DATABASE_TIMEOUT: Type.Integer({
+    minimum: 100,
+    maximum: 600_000,
+    default: 5000,
+    description: 'milliseconds after which a statement is cancelled',
+  }),
+  DATABASE_PREPARE: oneOf(
+    ['on', 'off'],
+    'off: no prepared statements, for a pooler in transaction mode that does not carry them (PgBouncer before 1.21)',
+    'on',
+  ),
+  DATABASE_RLS: oneOf(
+    ['on', 'off'],
+    'off: statements run as the login itself, for databases where it may not create or take the roles taskward_user and taskward_service',
+    'on',
+  ),
+  FRONTEND_URL: optional(
+    'origins that browsers may call from, comma-separated; one * within a label: https://app-*-team.vercel.app',
+  ),
+  ALLOWED_ORIGINS: optional('used where FRONTEND_URL is not set'),
+  RATE_LIMIT_MAX: Type.Integer({
+    minimum: 1,
+    default: 100,
+    description: 'requests of one user in RATE_LIMIT_WINDOW',
+  }),
+  RATE_LIMIT_WINDOW: Type.Integer({ minimum: 1, maximum: 86_400, default: 60, description: 'seconds' }),
+  AUTH_RATE_LIMIT_MAX: Type.Integer({
+    minimum: 1,
+    default: 20,
+    description: 'sign-ins, sign-ups, refreshes and refused tokens of one address in RATE_LIMIT_WINDOW',
+  }),
+  REDIS_URL: optional('redis://… or rediss://…: shares the limits over several instances'),
+  TRUST_PROXY: optional(
+    'addresses or networks of the proxies in front, comma-separated: whose X-Forwarded-For is believed',
+  ),
+  HOST: Type.String({ default: '0.0.0.0', description: 'address to listen on' }),
+  PORT: Type.Integer({ minimum: 0, maximum: 65535, default: 8000, description: 'port to listen on' }),
+  LOG_LEVEL: oneOf(
+    ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'],
+    'least severe level that is logged',
+    'info',
+  ),
+  DOCS: oneOf(['on', 'off'], 'off: no /docs and no /openapi.json', 'on'),
+})
+export type Env = Static<typeof Env>

@@ -1,0 +1,116 @@
+import { type Static, Type } from '@sinclair/typebox'
+
+// No NUL (PostgreSQL text cannot hold it) and no lone surrogate (UTF-8 cannot).
+const text = '^[^\\u0000\\p{Cs}]*$'
+const textNotBlank = '^[^\\u0000\\p{Cs}]*[^\\s\\u0000\\p{Cs}][^\\u0000\\p{Cs}]*$'
+
+// `type: [string, null]` rather than anyOf: one branch for the validator and the serializer.
+const nullable = (options: object) => Type.Unsafe<string | null>({ type: ['string', 'null'], ...options })
+const timestamp = (description: string) =>
+  Type.String({ description, format: 'date-time', examples: ['2026-01-31T09:30:00.000Z'] })
+
+const title = Type.String({
+  minLength: 1,
+  maxLength: 255,
+  pattern: textNotBlank,
+  description: '1–255 characters, not all blank',
+  examples: ['Buy milk'],
+})
+const description = nullable({ maxLength: 1000, pattern: text, examples: ['Two litres', null] })
+const completed = Type.Boolean({ examples: [false] })
+const strict = { additionalProperties: false }
+
+export const Task = Type.Object(
+  {
+    id: Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER, examples: [1] }),
+    user_id: Type.String({ examples: ['rMGRY14tPdnDx0704nNR7CJ98OadRhdg'] }),
+    title: Type.String({ examples: ['Buy milk'] }),
+    description: nullable({ examples: ['Two litres', null] }),
+    completed,
+    created_at: timestamp('When it was created (UTC)'),
+    updated_at: timestamp('When it was last changed (UTC)'),
+  },
+  { $id: 'Task', title: 'Task' },
+)
+export type Task = Static<typeof Task>
+
+export const NewTask = Type.Object(
+  { title, description: Type.Optional(description), completed: Type.Optional(completed) },
+  { $id: 'NewTask', title: 'NewTask', ...strict },
+)
+export type NewTask = Static<typeof NewTask>
+
+export const TaskChange = Type.Object(
+  {
+    title: Type.Optional(title),
+    description: Type.Optional(description),
+    completed: Type.Optional(completed),
+  },
+  { $id: 'TaskChange', title: 'TaskChange', description: 'Only the fields sent are changed', ...strict },
+)
+export type TaskChange = Static<typeof TaskChange>
+
+export const Completion = Type.Object(
+  { completed: Type.Optional(completed) },
+  {
+    $id: 'Completion',
+    title: 'Completion',
+    description: 'Empty: flip. With `completed`: set, so that a retry is harmless',
+    ...strict,
+  },
+)
+export type Completion = Static<typeof Completion>
+
+export const TaskStats = Type.Object(
+  {
+    total: Type.Integer({ examples: [4] }),
+    completed: Type.Integer({ examples: [1] }),
+    pending: Type.Integer({ examples: [3] }),
+    completion_rate: Type.Number({ description: 'Percent, two decimals; 0 for no tasks', examples: [25] }),
+  },
+  { $id: 'TaskStats', title: 'TaskStats' },
+)
+export type TaskStats = Static<typeof TaskStats>
+
+export const TaskId = Type.Object({
+  id: Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER, description: 'The task', examples: [1] }),
+})
+
+export const TaskOwner = Type.Object({
+  user_id: Type.String({
+    description: "The token's own user",
+    examples: ['rMGRY14tPdnDx0704nNR7CJ98OadRhdg'],
+  }),
+})
+
+export const TaskHeaders = Type.Object({
+  prefer: Type.Optional(Type.String({ description: '`count=exact` asks for X-Total-Count (RFC 7240)' })),
+})
+
+const query = Type.Object(
+  {
+    skip: Type.Integer({
+      minimum: 0,
+      maximum: Number.MAX_SAFE_INTEGER,
+      default: 0,
+      description: 'Tasks to skip',
+    }),
+    limit: Type.Integer({ minimum: 1, maximum: 1000, default: 100, description: 'Tasks in one answer' }),
+    cursor: Type.Optional(
+      Type.String({ maxLength: 16, description: 'Where the page before ended: from its Link header' }),
+    ),
+    completed: Type.Optional(Type.Boolean({ description: 'Only tasks with this state' })),
+    count: Type.Optional(
+      Type.Boolean({ description: 'Ask for X-Total-Count; so does `Prefer: count=exact`' }),
+    ),
+  },
+  strict,
+)
+/** Each has a default or may be missing, so none must be sent. */
+export const TaskQuery: typeof query = { ...query, required: [] as never }
+export type TaskQuery = Static<typeof TaskQuery>
+
+export const Deleted = Type.Object(
+  { message: Type.Literal('Task deleted successfully') },
+  { $id: 'Deleted', title: 'Deleted' },
+)

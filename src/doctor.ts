@@ -1,0 +1,52 @@
+import Fastify from 'fastify'
+import env, { type Config } from '../plugins/env.ts'
+import { connect } from './database.ts'
+import { explain } from './exit.ts'
+
+export interface Examination {
+  /** What was looked at. */
+  check: string
+  /** What is wrong and what to do, one sentence each. None: all is well. */
+  advice: string[]
+}
+
+/** Looks at all that the service needs, one thing after the other, and says what would mend it. Changes nothing. */
+export async function* examine(variables: Record<string, string | undefined>): AsyncGenerator<Examination> {
+  const app = Fastify()
+  try {
+    await app.register(env, { env: variables })
+  } catch (error) {
+    yield { check: 'environment', advice: (error as Error).message.split('\n') }
+    return
+  }
+  yield { check: 'environment', advice: [] }
+  if (app.config.jwksUrl) yield examineKeys(app.config.jwksUrl)
+  yield examineDatabase(app.config)
+}
+
+async function examineKeys(url: URL): Promise<Examination> {
+  const check = `keys of the token issuer at ${url.href}`
+  try {
+    const response = await fetch(url, { redirect: 'manual', signal: AbortSignal.timeout(5000) })
+    const { keys } = (await response.json()) as { keys?: unknown[] }
+    if (response.ok && Array.isArray(keys) && keys.length > 0) return { check, advice: [] }
+    return {
+      check,
+      advice: ['There is no key there yet. Is the jwt plugin on, and has anyone asked for a token?'],
+    }
+  } catch (error) {
+    return { check, advice: [`They cannot be read (${(error as Error).message}). Is BETTER_AUTH_URL right?`] }
+  }
+}
+
+async function examineDatabase({ databaseUrl, DATABASE_RLS }: Config): Promise<Examination> {
+  const rls = DATABASE_RLS === 'on'
+  const check = `database, migrations and row-level security (${DATABASE_RLS})`
+  try {
+    const database = await connect({ url: databaseUrl, rls })
+    const advice = await database.diagnose().finally(() => database.close())
+    return { check, advice }
+  } catch (error) {
+    return { check, advice: [explain(error as Error)] }
+  }
+}

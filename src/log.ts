@@ -1,0 +1,71 @@
+import { LogController, type FastifyReply, type FastifyRequest } from 'fastify'
+import { type DestinationStream, destination, type Logger, pino, stdTimeFunctions } from 'pino'
+
+const PRIVATE = ['authorization', 'cookie', 'password', 'secret', 'token']
+
+/**
+ * The service's log: one JSON object a line, in ASCII. Whatever is not ASCII is written as \u escapes, which every
+ * JSON reader turns back, so that no console or collector can spoil it.
+ *
+ * @param stream where lines go; default standard output
+ */
+export function createLogger(stream: DestinationStream = standardOutput()): Logger {
+  return pino(
+    {
+      base: null,
+      timestamp: stdTimeFunctions.isoTime,
+      formatters: { level: (label) => ({ level: label }) },
+      redact: ['', '*.', '*.*.', '*.*.*.'].flatMap((depth) => PRIVATE.map((name) => depth + name)),
+    },
+    { write: (line) => stream.write(toAscii(line)) },
+  )
+}
+
+/** Written in the background, so that a slow reader does not hold up requests; the rest when the process ends. */
+function standardOutput(): DestinationStream {
+  const stream = destination({ dest: 1, sync: false })
+  process.on('exit', () => stream.flushSync())
+  return stream
+}
+
+function toAscii(line: string): string {
+  return line.replaceAll(
+    /[\u007f-\uffff]/g,
+    (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  )
+}
+
+/** Logs each request in one line when it is answered, and nothing else. */
+export class RequestLog extends LogController {
+  constructor() {
+    super({ requestIdLogLabel: 'request_id' })
+  }
+
+  override incomingRequest(): void {}
+
+  override routeNotFound(): void {}
+
+  override requestCompleted(
+    error: Error | null | undefined,
+    request: FastifyRequest,
+    reply: FastifyReply,
+  ): void {
+    logRequest(request, reply, error ?? undefined)
+  }
+}
+
+/** The line of an answered request. The path goes without its query, which may hold what is private. */
+export function logRequest(request: FastifyRequest, reply: FastifyReply, err?: Error): void {
+  request.log.info(
+    {
+      method: request.method,
+      path: request.url.split('?', 1)[0],
+      status: reply.statusCode,
+      user_id: request.user?.id,
+      ms: Math.round(reply.elapsedTime * 10) / 10,
+      ...request.problem,
+      err,
+    },
+    'request',
+  )
+}

@@ -1,0 +1,59 @@
+/** Decides whether a browser origin may call: the exact origins of a list, and patterns with one wildcard. */
+export type OriginMatcher = (origin: string) => boolean
+
+/**
+ * Reads a comma-separated list of origins. Entries are trimmed and normalised to `scheme://host[:port]`; one `*` may
+ * stand inside the first label of a host that has a fixed part beside it and a fixed suffix, as in
+ * `https://app-*-team.vercel.app`, for preview deployments.
+ *
+ * @throws Error with one sentence that names the entry
+ */
+export function parseOrigins(list: string): OriginMatcher {
+  const exact = new Set<string>()
+  const patterns: OriginMatcher[] = []
+  for (const entry of list.split(',').map((part) => part.trim())) {
+    if (entry === '') continue
+    if (entry === '*') throw new Error('"*" would let every site call with the credentials of its visitors')
+    if (entry.includes('*')) patterns.push(parsePattern(entry))
+    else exact.add(parseOrigin(entry, entry))
+  }
+  if (exact.size + patterns.length === 0) throw new Error('the list has no origin in it')
+  return (origin) => exact.has(origin) || patterns.some((matches) => matches(origin))
+}
+
+function parseOrigin(text: string, entry: string): string {
+  const url = URL.parse(text)
+  const wrong = (why: string) =>
+    new Error(`"${withoutUser(entry)}" ${why}: an origin looks like https://app.example.com`)
+  if (!url || !/^https?:\/\//i.test(text) || !url.host) throw wrong('is not an origin')
+  if (url.username || url.password) throw wrong('has a user name in it')
+  if (url.pathname !== '/' || url.search || url.hash || /[?#]/.test(text)) throw wrong('has a path')
+  return url.origin
+}
+
+// What stands before an @ may be a password.
+function withoutUser(entry: string): string {
+  return entry.replace(/^(\w+:\/\/)?.*@/, '$1…@')
+}
+
+const STAND_IN = 'wildcard-stand-in'
+
+function parsePattern(entry: string): OriginMatcher {
+  const wrong = (why: string) =>
+    new Error(`"${withoutUser(entry)}" ${why}: write it like https://app-*-team.vercel.app`)
+  if (entry.split('*').length > 2) throw wrong('has more than one *')
+  // Punycode would scramble the stand-in.
+  if (!/^[!-~]*$/.test(entry)) throw wrong('has letters beside its * that are not ASCII')
+  const origin = parseOrigin(entry.replace('*', STAND_IN), entry)
+  const [label = '', ...domain] = new URL(origin).hostname.split('.')
+  if (!label.includes(STAND_IN)) throw wrong('has its * outside the first label of the host')
+  // Anyone may deploy under a shared domain: the part behind the * is what makes it the team's own.
+  if (!/[a-z0-9]/.test(label.split(STAND_IN)[1] ?? '')) throw wrong('has no team part behind its *')
+  if (domain.length < 2) throw wrong('has no fixed domain')
+  const [before = '', after = ''] = origin.split(STAND_IN)
+  return (candidate) =>
+    candidate.startsWith(before) &&
+    candidate.endsWith(after) &&
+    // Within one label: letters, digits and hyphens, never a dot.
+    /^[a-z0-9-]+$/.test(candidate.slice(before.length, -after.length))
+}

@@ -1,0 +1,56 @@
+import { availableParallelism } from 'node:os'
+import bcrypt from 'bcrypt'
+import pLimit from 'p-limit'
+import { unavailable, validationFailed } from './problem.ts'
+
+const MAX_BYTES = 72
+// bcrypt keeps a core busy for a quarter of a second: some cores must stay for everybody else, and some memory.
+const AT_ONCE = Math.max(1, Math.floor(availableParallelism() / 2))
+const WAITING = 32
+
+const invalid = (msg: string, type: string) => validationFailed([{ loc: ['body', 'password'], msg, type }])
+
+/** Hashes passwords off the event loop, a few at once; what would have to wait for long is refused with 503. */
+export class Passwords {
+  readonly #cost: number
+  readonly #limit = pLimit(AT_ONCE)
+  readonly #common = loadCommon()
+  /** What the password of an account that does not exist is compared with, so that it takes the same time. */
+  readonly #nobody: Promise<string>
+
+  /** @param cost bcrypt's: each step doubles the time. 4–15 */
+  constructor(cost: number) {
+    this.#cost = cost
+    this.#nobody = bcrypt.hash('no password has this hash', cost)
+  }
+
+  /** @throws Problem 422 if it is longer than bcrypt reads, or one of the passwords that everybody tries */
+  async hash(password: string): Promise<string> {
+    if (Buffer.byteLength(password) > MAX_BYTES)
+      throw invalid(`must have at most ${MAX_BYTES} bytes`, 'maxLength')
+    if ((await this.#common).has(password.toLowerCase()))
+      throw invalid('is one of the most common passwords', 'common')
+    return this.#run(() => bcrypt.hash(password, this.#cost))
+  }
+
+  /** Whether the password is the one of the hash; without a hash, no, after the same time. */
+  async matches(password: string, hash: string | undefined): Promise<boolean> {
+    const compared = hash ?? (await this.#nobody)
+    // A longer one is not compared: bcrypt would read its first 72 bytes alone.
+    const fits = Buffer.byteLength(password) <= MAX_BYTES
+    const same = await this.#run(() => bcrypt.compare(password, compared))
+    return same && fits && hash !== undefined
+  }
+
+  #run<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#limit.pendingCount >= WAITING) {
+      throw unavailable('busy', 'Too many people are signing in right now. Try again shortly.', undefined, 2)
+    }
+    return this.#limit(work)
+  }
+}
+
+async function loadCommon(): Promise<Set<string>> {
+  const { dictionary } = await import('@zxcvbn-ts/language-common')
+  return new Set(dictionary['passwords-common'].map(String))
+}

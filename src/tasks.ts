@@ -1,0 +1,174 @@
+import { sql } from 'kysely'
+import type { NewTask, Task, TaskChange, TaskQuery, TaskStats } from '../schemas/task.ts'
+import type { Step } from './database.ts'
+import { type Given, type Mine, statement, type UserScope } from './isolation.ts'
+import { Problem, validationFailed } from './problem.ts'
+
+type Page = { before: number; limit: number; skip: number }
+type Id = { id: number }
+
+const columns = ['id', 'user_id', 'title', 'description', 'completed', 'created_at', 'updated_at'] as const
+const now = sql<string>`now()`
+const PAGE = 500
+
+// Where the page before ended; the first one starts behind every id.
+const FROM_THE_START = Number.MAX_SAFE_INTEGER + 1
+const pageOf = (mine: Mine, { before, limit, skip }: Given<Page>) =>
+  mine
+    .selectFrom('tasks')
+    .select(columns)
+    .where('id', '<', before)
+    .orderBy('id', 'desc')
+    .limit(limit)
+    .offset(skip)
+
+const list = statement((mine, given: Given<Page>) => pageOf(mine, given))
+
+const listByCompleted = statement((mine, given: Given<Page & { completed: boolean }>) =>
+  pageOf(mine, given).where('completed', '=', given.completed),
+)
+
+const find = statement((mine, given: Given<Id>) =>
+  mine.selectFrom('tasks').select(columns).where('id', '=', given.id),
+)
+
+const create = statement((mine, { title, description, completed }: Given<Required<NewTask>>) =>
+  mine.insertInto('tasks', { title, description, completed }).returning(columns),
+)
+
+// A field that was not sent arrives as null; `description` may be set to null, so it needs a flag of its own.
+type Change = {
+  title: string | null
+  description: string | null
+  setsDescription: boolean
+  completed: boolean | null
+}
+const change = statement((mine, given: Given<Id & Change>) =>
+  mine
+    .updateTable('tasks')
+    .set((eb) => ({
+      title: eb.fn.coalesce(given.title, 'title'),
+      description: eb
+        .case()
+        .when(given.setsDescription)
+        .then(given.description)
+        .else(eb.ref('description'))
+        .end(),
+      completed: eb.fn.coalesce(given.completed, 'completed'),
+      updated_at: now,
+    }))
+    .where('id', '=', given.id)
+    .returning(columns),
+)
+
+const toggle = statement((mine, given: Given<Id>) =>
+  mine
+    .updateTable('tasks')
+    .set((eb) => ({ completed: eb.not('completed'), updated_at: now }))
+    .where('id', '=', given.id)
+    .returning(columns),
+)
+
+const remove = statement((mine, given: Given<Id>) =>
+  mine.deleteFrom('tasks').where('id', '=', given.id).returning('id'),
+)
+
+const removeAll = statement((mine) => mine.deleteFrom('tasks').returning('id'))
+
+const count = statement((mine) =>
+  mine
+    .selectFrom('tasks')
+    .select(({ fn }) => [
+      fn.countAll<number>().as('total'),
+      fn.countAll<number>().filterWhere('completed', '=', true).as('completed'),
+    ]),
+)
+
+const taskNotFound = () => new Problem(404, 'task_not_found', 'Task not found')
+
+// Opaque to clients: what it stands for may change.
+const cursorOf = ({ id }: Task): string => id.toString(36)
+
+function readCursor(cursor: string): number {
+  const id = Number.parseInt(cursor, 36)
+  if (id > 0 && id <= Number.MAX_SAFE_INTEGER && id.toString(36) === cursor) return id
+  throw validationFailed([
+    { loc: ['querystring', 'cursor'], msg: 'is not one of a Link header', type: 'cursor' },
+  ])
+}
+
+/** The tasks of one user, and the only way to the tasks table. Each call is one statement. */
+export function tasksOf(scope: UserScope) {
+  return {
+    /** A page, newest first, and the cursor of the next one, if there is more. */
+    async list({ skip, limit, completed, cursor }: TaskQuery): Promise<{ tasks: Task[]; next?: string }> {
+      // One row more than asked for tells whether there is a next page.
+      const page = {
+        before: cursor === undefined ? FROM_THE_START : readCursor(cursor),
+        limit: limit + 1,
+        skip,
+      }
+      const tasks =
+        completed === undefined
+          ? await scope.all(list, page)
+          : await scope.all(listByCompleted, { ...page, completed })
+      if (tasks.length <= limit) return { tasks }
+      tasks.length = limit
+      return { tasks, next: cursorOf(tasks[limit - 1] as Task) }
+    },
+
+    /** How many tasks `list` would find in all. */
+    async count({ completed }: Pick<TaskQuery, 'completed'>): Promise<number> {
+      const stats = await this.stats()
+      if (completed === undefined) return stats.total
+      return completed ? stats.completed : stats.pending
+    },
+
+    /** @throws Problem 404 task_not_found, as do all that take an id: no such task, or another user's */
+    find: (id: number): Promise<Task> => scope.one(find, { id }, taskNotFound),
+
+    create: ({ title, description = null, completed = false }: NewTask): Promise<Task> =>
+      scope.one(create, { title, description, completed }),
+
+    /** Changes only the fields given; with none, nothing. */
+    async change(id: number, fields: TaskChange): Promise<Task> {
+      if (Object.keys(fields).length === 0) return this.find(id)
+      const { title = null, description = null, completed = null } = fields
+      const setsDescription = fields.description !== undefined
+      return scope.one(change, { id, title, description, setsDescription, completed }, taskNotFound)
+    },
+
+    /** Flips `completed`, or sets it where it is given. */
+    toggle(id: number, completed?: boolean): Promise<Task> {
+      return completed === undefined
+        ? scope.one(toggle, { id }, taskNotFound)
+        : this.change(id, { completed })
+    },
+
+    async remove(id: number): Promise<void> {
+      await scope.one(remove, { id }, taskNotFound)
+    },
+
+    /** Every task, newest first, read page by page. */
+    async *all(): AsyncGenerator<Task> {
+      for (let before = FROM_THE_START; ;) {
+        const page = await scope.all(list, { before, limit: PAGE, skip: 0 })
+        yield* page
+        const last = page.at(-1)
+        if (!last || page.length < PAGE) return
+        before = last.id
+      }
+    },
+
+    /** The step that removes every task, to be run with others. */
+    erasure: (): Step => scope.step(removeAll, {}),
+
+    async stats(): Promise<TaskStats> {
+      const { total, completed } = await scope.one(count, {})
+      const completion_rate = total === 0 ? 0 : Math.round((completed / total) * 10_000) / 100
+      return { total, completed, pending: total - completed, completion_rate }
+    },
+  }
+}
+
+export type Tasks = ReturnType<typeof tasksOf>

@@ -1,0 +1,96 @@
+import { randomUUID } from 'node:crypto'
+import pg from 'pg'
+import { SignJWT } from 'jose'
+import tap, { type Test } from 'tap'
+import { buildApp } from '../src/app.ts'
+import { connect, type Database } from '../src/database.ts'
+import { createLogger } from '../src/log.ts'
+
+export const SECRET = 'q4bT9vX2mK7wR1zN8cJ5hL3pF6sD0gYa'
+
+export interface Identity {
+  id: string
+  email: string
+  token: string
+  /** Request headers with the token. */
+  headers: { authorization: string }
+}
+
+/** Signs claims with HS256, as a Better Auth server that shares the secret would; `exp` is in one hour. */
+export function mint(claims: Record<string, unknown>, secret = SECRET): Promise<string> {
+  const now = Math.floor(Date.now() / 1000)
+  return new SignJWT({ iat: now, exp: now + 3600, ...claims })
+    .setProtectedHeader({ alg: 'HS256', typ: 'JWT' })
+    .sign(new TextEncoder().encode(secret))
+}
+
+/** A user nobody else in the tests is. */
+export async function identity(id = `user-${randomUUID()}`): Promise<Identity> {
+  const email = `${id}@example.com`
+  const token = await mint({ sub: id, email })
+  return { id, email, token, headers: { authorization: `Bearer ${token}` } }
+}
+
+export const environment = {
+  NODE_ENV: 'test',
+  BETTER_AUTH_SECRET: SECRET,
+  FRONTEND_URL: 'https://app.example.com',
+  LOG_LEVEL: 'info',
+  BCRYPT_COST: '4',
+  RATE_LIMIT_MAX: '1000000',
+  AUTH_RATE_LIMIT_MAX: '1000000',
+}
+
+let opened: Promise<Database> | undefined
+
+/** The database of this test file: the embedded one, or an own one on the server of TEST_DATABASE_URL. */
+export function database(): Promise<Database> {
+  opened ??= open()
+  return opened
+}
+
+async function open(): Promise<Database> {
+  const url = await databaseUrl()
+  const db = await connect({ url })
+  tap.teardown(() => db.close())
+  await db.migrate()
+  return db
+}
+
+/** The address of a new, empty database, which is dropped when the file is done. */
+export async function databaseUrl(): Promise<string> {
+  const server = process.env.TEST_DATABASE_URL
+  if (!server) return 'pglite:memory'
+  const name = `taskward_test_${randomUUID().replaceAll('-', '')}`
+  await onServer(server, `create database ${name}`)
+  tap.teardown(() => onServer(server, `drop database if exists ${name} with (force)`))
+  const url = new URL(server)
+  url.pathname = name
+  return url.href
+}
+
+async function onServer(url: string, statement: string): Promise<void> {
+  const client = new pg.Client({ connectionString: url })
+  await client.connect()
+  await client.query(statement)
+  await client.end()
+}
+
+export interface BuildOptions {
+  /** Laid over the test environment; undefined takes a variable away. */
+  env?: Record<string, string | undefined>
+  /** Told each line of the log. */
+  onLog?: (line: string) => void
+  database?: Database
+}
+
+/** The whole app on the database of this file; closed when the test ends. */
+export async function build(t: Test, { env, onLog = () => {}, database: db }: BuildOptions = {}) {
+  const logger = createLogger({ write: onLog })
+  const app = await buildApp({ env: { ...environment, ...env }, database: db ?? (await database()), logger })
+  t.teardown(() => app.close())
+  await app.ready()
+  return app
+}
+
+export type App = Awaited<ReturnType<typeof build>>

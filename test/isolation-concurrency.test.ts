@@ -1,0 +1,124 @@
+import pg from 'pg'
+import t from 'tap'
+import type { Task } from '../schemas/task.ts'
+import { connect } from '../src/database.ts'
+import { build, databaseUrl, identity } from './helper.ts'
+
+const { TEST_DATABASE_URL } = process.env
+const USERS = 50
+const REQUESTS = TEST_DATABASE_URL ? 20_000 : 3_000
+const AT_ONCE = 64
+
+const failing: [what: string, code: string, sql: string][] = [
+  [
+    'a unique violation',
+    '23505',
+    'insert into tasks (user_id, id, title) overriding system value values ($1, 1, $1), ($1, 1, $1)',
+  ],
+  ['a refused row', '42501', "insert into tasks (user_id, title) values ('user-of-nobody', $1)"],
+  ['a syntax error', '42601', 'selec $1'],
+  ['a statement time-out', '57014', 'select pg_sleep(3), $1'],
+]
+
+t.test(`${USERS} users at once on few connections, with failures in between`, async (t) => {
+  const url = await databaseUrl()
+  const db = await connect({ url, poolMax: 3, statementTimeout: 300 })
+  t.teardown(() => db.close())
+  await db.migrate()
+  const app = await build(t, { database: db })
+  const users = await Promise.all(Array.from({ length: USERS }, () => identity()))
+  const owned = new Map(users.map(({ id }) => [id, new Set<number>()]))
+  let foreign = 0
+  let unexpected = 0
+  const codes = new Set<string>()
+
+  const pick = <T>(list: readonly T[]): T => list[Math.floor(Math.random() * list.length)] as T
+
+  async function request(): Promise<void> {
+    const { id, headers } = pick(users)
+    const mine = owned.get(id) as Set<number>
+    const action = Math.random()
+    if (action < 0.005) return fail(id)
+    const task = pick([...mine])
+    const response =
+      action < 0.3 || task === undefined
+        ? await app.inject({ method: 'POST', url: '/todos', headers, payload: { title: id } })
+        : action < 0.7
+          ? await app.inject({ url: '/todos?limit=20', headers })
+          : action < 0.9
+            ? await app.inject({ url: `/todos/${task}`, headers })
+            : await app.inject({ method: 'PATCH', url: `/todos/${task}/toggle`, headers })
+    if (response.statusCode === 503) return void codes.add('503')
+    if (response.statusCode >= 400) unexpected += 1
+    for (const row of [response.json<Task | Task[]>()].flat()) {
+      if (row.user_id !== id || row.title !== id) foreign += 1
+      if (response.statusCode === 201) mine.add(row.id)
+    }
+  }
+
+  async function fail(id: string): Promise<void> {
+    // PGlite runs in this process: it cannot be timed out.
+    const [, code, sql] = pick(db.embedded ? failing.slice(0, 3) : failing)
+    await db.run([{ userId: id, role: 'taskward_user', name: '', sql, parameters: [id] }]).then(
+      () => (unexpected += 1),
+      (error) => codes.add(error.code === code ? code : (error.code ?? error.message)),
+    )
+  }
+
+  let left = REQUESTS
+  const killer = TEST_DATABASE_URL ? await killBackends(url, () => left > 0) : undefined
+  const worker = async () => {
+    while (left-- > 0) await request()
+  }
+  await Promise.all(Array.from({ length: AT_ONCE }, worker))
+  const killed = await killer?.()
+
+  t.equal(foreign, 0, 'no row of another user in any answer')
+  t.equal(unexpected, 0, 'no other failure')
+  t.comment(
+    `${REQUESTS} requests, ${killed ?? 0} backends killed; seen in between: ${[...codes].toSorted().join(', ')}`,
+  )
+  for (const [what, code] of db.embedded ? failing.slice(0, 3) : failing) t.ok(codes.has(code), what)
+  if (killed !== undefined) t.ok(killed > 0)
+
+  for (const { id, headers } of users) {
+    const { total } = (await app.inject({ url: '/todos/stats', headers })).json()
+    // A commit whose answer was lost with its connection may have made one more than was told.
+    t.ok(total >= (owned.get(id)?.size ?? 0), 'every row that was acknowledged is there')
+  }
+})
+
+t.test('/ready answers while every connection is busy', async (t) => {
+  const db = await connect({ url: await databaseUrl(), poolMax: 2 })
+  t.teardown(() => db.close())
+  await db.migrate()
+  const app = await build(t, { database: db })
+  const { headers } = await identity()
+  t.equal((await app.inject('/ready')).statusCode, 200)
+  const busy = Array.from({ length: 300 }, () => app.inject({ url: '/todos', headers }))
+  t.equal((await app.inject('/ready')).statusCode, 200)
+  for (const { statusCode } of await Promise.all(busy)) t.equal(statusCode, 200)
+})
+
+/** Kills a connection of the service now and then. Returns what stops it, and tells how many it was. */
+async function killBackends(url: string, goesOn: () => boolean): Promise<() => Promise<number>> {
+  const admin = new pg.Client({ connectionString: url })
+  await admin.connect()
+  let killed = 0
+  const kill = async () => {
+    while (goesOn()) {
+      await new Promise((resolve) => setTimeout(resolve, 300))
+      const { rowCount } = await admin.query(
+        `select pg_terminate_backend(pid) from pg_stat_activity
+         where datname = current_database() and application_name = 'taskward' order by random() limit 1`,
+      )
+      killed += rowCount ?? 0
+    }
+  }
+  const done = kill()
+  return async () => {
+    await done
+    await admin.end()
+    return killed
+  }
+}

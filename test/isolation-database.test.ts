@@ -1,0 +1,126 @@
+import pg from 'pg'
+import t from 'tap'
+import { connect, type Database } from '../src/database.ts'
+import { build, database, databaseUrl, identity } from './helper.ts'
+
+const TEST_DATABASE_URL = process.env.TEST_DATABASE_URL
+
+type Row = Record<string, unknown>
+
+/** Runs raw SQL as a user: what no statement of the service can do. */
+async function as(db: Database, userId: string, sql: string, ...parameters: unknown[]): Promise<Row[]> {
+  const [rows] = await db.run([{ userId, role: 'taskward_user', name: '', sql, parameters }])
+  return rows as Row[]
+}
+
+t.test('raw SQL in a scope sees and takes only rows of its user', async (t) => {
+  const db = await database()
+  const [ada, bob] = [(await identity()).id, (await identity()).id]
+  await as(db, ada, "insert into tasks (user_id, title) values ($1, 'hers')", ada)
+
+  t.same(await as(db, bob, 'select * from tasks'), [])
+  t.same(await as(db, bob, 'select count(*) as n from tasks where user_id = $1', ada), [{ n: 0 }])
+  t.same(await as(db, bob, "update tasks set title = 'his' returning id"), [])
+  t.same(await as(db, bob, 'delete from tasks returning id'), [])
+  await t.rejects(as(db, bob, "insert into tasks (user_id, title) values ($1, 'for her')", ada), {
+    code: '42501',
+  })
+  await as(db, bob, "insert into tasks (user_id, title) values ($1, 'his')", bob)
+  await t.rejects(
+    as(db, bob, 'update tasks set user_id = $1', ada),
+    { code: '42501' },
+    'cannot give a row away',
+  )
+  t.match(await as(db, ada, 'select title from tasks'), [{ title: 'hers' }])
+})
+
+t.test('the role of a scope has no other right, and no way out but the settings', async (t) => {
+  const db = await database()
+  await t.rejects(as(db, 'somebody', 'truncate tasks'), { code: '42501' })
+  await t.rejects(as(db, 'somebody', 'drop table tasks'), { code: '42501' })
+  await t.rejects(as(db, 'somebody', 'alter table tasks disable row level security'), { code: '42501' })
+  await t.rejects(as(db, 'somebody', 'create table mine (id int)'), { code: '42501' })
+  for (const table of ['kysely_migration', 'accounts', 'refresh_tokens']) {
+    await t.rejects(as(db, 'somebody', `select * from ${table}`), { code: '42501' })
+  }
+})
+
+t.test('the role of the tables that belong to nobody cannot see those of users', async (t) => {
+  const db = await database()
+  const step = { userId: '', role: 'taskward_service', name: '', parameters: [] } as const
+  t.same(await db.run([{ ...step, sql: 'select id from accounts where false' }]), [[]])
+  await t.rejects(db.run([{ ...step, sql: 'select * from tasks' }]), { code: '42501' })
+})
+
+t.test('a scope leaves nothing behind on its connection', async (t) => {
+  const db = await connect({ url: await databaseUrl(), poolMax: 1 })
+  t.teardown(() => db.close())
+  await db.migrate()
+  await as(db, 'ada', "insert into tasks (user_id, title) values ('ada', 'hers')")
+  await t.rejects(as(db, 'ada', 'select 1 / 0'), { code: '22012' })
+  const settings = "select current_setting('app.user_id') as user, current_user as role"
+  t.same(await as(db, 'bob', settings), [{ user: 'bob', role: 'taskward_user' }])
+  t.same(await as(db, '', 'select * from tasks'), [], 'no user, no rows')
+})
+
+t.test('DATABASE_RLS=off is told', async (t) => {
+  const lines: string[] = []
+  const db = await connect({ url: await databaseUrl(), rls: false })
+  t.teardown(() => db.close())
+  await db.migrate()
+  const app = await build(t, { database: db, onLog: (line) => lines.push(line) })
+  t.match((await app.inject('/ready')).json(), { status: 'ready', row_level_security: 'off' })
+  t.ok(lines.some((line) => line.includes('DATABASE_RLS=off') && line.includes('"level":"warn"')))
+  t.same(await db.diagnose(), [])
+  const { headers } = await identity()
+  t.equal(
+    (await app.inject({ method: 'POST', url: '/todos', headers, payload: { title: 'x' } })).statusCode,
+    201,
+  )
+})
+
+t.test('a login without rights', { skip: !TEST_DATABASE_URL && 'needs TEST_DATABASE_URL' }, async (t) => {
+  const url = new URL(await databaseUrl())
+  const admin = new pg.Client({ connectionString: url.href })
+  await admin.connect()
+  const login = `plain_${process.pid}`
+  await admin.query(
+    `create role ${login} login password 'x'; grant create, usage on schema public to ${login}`,
+  )
+  t.teardown(async () => {
+    await admin.query(`drop owned by ${login} cascade; drop role ${login}`)
+    await admin.end()
+  })
+  url.username = login
+  url.password = 'x'
+
+  await t.test('is told the grants it lacks, by migrate, doctor and /ready', async (t) => {
+    const db = await connect({ url: url.href })
+    t.teardown(() => db.close())
+    await t.rejects(db.migrate(), { name: 'MissingGrantError', message: `grant taskward_user to ${login};` })
+    t.match(await db.diagnose(), [
+      `grant taskward_user to ${login};`,
+      'grant select, insert, update, delete on tasks',
+      'grant taskward_service to',
+      'on accounts',
+      'on refresh_tokens',
+    ])
+    await t.rejects(db.check(), { statusCode: 503, code: 'role_missing' })
+
+    await admin.query(`grant taskward_user, taskward_service to ${login}`)
+    await db.migrate()
+    t.same(await db.diagnose(), [])
+    await db.check()
+    await admin.query('alter table tasks no force row level security')
+    t.match(await db.diagnose(), ['Row-level security is not forced on tasks'])
+    await admin.query('alter table tasks force row level security')
+  })
+
+  await t.test('is held by the policies even without the role', async (t) => {
+    const db = await connect({ url: url.href, rls: false })
+    t.teardown(() => db.close())
+    await as(db, 'ada', "insert into tasks (user_id, title) values ('ada', 'hers')")
+    t.same(await as(db, 'bob', 'select * from tasks'), [])
+    t.equal((await as(db, 'ada', 'select * from tasks')).length, 1)
+  })
+})

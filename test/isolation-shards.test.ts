@@ -1,0 +1,71 @@
+import pg from 'pg'
+import t from 'tap'
+import { statements } from '../src/isolation.ts'
+import { build, databaseUrl } from './helper.ts'
+
+const PARTITIONS = 8
+
+interface Plan {
+  'Relation Name'?: string
+  Plans?: Plan[]
+}
+
+t.test(
+  'every statement touches one partition of a table that is partitioned by user_id',
+  { skip: !process.env.TEST_DATABASE_URL && 'needs TEST_DATABASE_URL' },
+  async (t) => {
+    await build(t) // compiles every statement
+    const client = new pg.Client({ connectionString: await databaseUrl() })
+    await client.connect()
+    t.teardown(() => client.end())
+    await client.query(`
+      create table tasks (
+        user_id text collate "C" not null, id bigserial, title text not null, description text,
+        completed boolean not null default false, created_at timestamptz not null default now(),
+        updated_at timestamptz not null default now(), primary key (user_id, id)
+      ) partition by hash (user_id)`)
+    for (let i = 0; i < PARTITIONS; i++) {
+      await client.query(
+        `create table tasks_${i} partition of tasks for values with (modulus ${PARTITIONS}, remainder ${i})`,
+      )
+    }
+    await client.query(
+      "insert into tasks (user_id, title) select 'user-' || n % 100, n::text from generate_series(1, 5000) n; analyze",
+    )
+    await client.query('set plan_cache_mode = force_custom_plan')
+
+    const values = {
+      id: 7,
+      before: 1_000_000,
+      skip: 0,
+      limit: 10,
+      title: 'x',
+      description: null,
+      completed: true,
+      setsDescription: false,
+    }
+    t.ok(statements.length > 0)
+    for (const statement of statements) {
+      const parameters = statement.bind('user-7', values)
+      const { rows } = await client.query({
+        text: `explain (format json) ${statement.sql}`,
+        values: parameters,
+      })
+      const touched = relations(rows[0]['QUERY PLAN'][0].Plan).filter((name) => name !== 'tasks')
+      if (statement.query.kind === 'InsertQueryNode') {
+        // Where a row goes is not in the plan, but in the row.
+        const { sql } = statement
+        const inserted = await client.query(
+          `${sql.slice(0, sql.indexOf('returning'))} returning tableoid::regclass::text as t`,
+          parameters,
+        )
+        touched.push(...inserted.rows.map((row) => row.t))
+      }
+      t.equal(new Set(touched).size, 1, `${[...new Set(touched)].join(', ')}: ${statement.sql.slice(0, 70)}`)
+    }
+  },
+)
+
+function relations({ 'Relation Name': name, Plans = [] }: Plan): string[] {
+  return [...(name ? [name] : []), ...Plans.flatMap(relations)]
+}

@@ -1,0 +1,80 @@
+// The first wall, checked by `npm run check`: each line marked below must fail to compile, or the check fails.
+import {
+  type Given,
+  sharedStatement,
+  SharedScope,
+  statement,
+  type Statement,
+  UserScope,
+} from '../src/isolation.ts'
+import type { Database } from '../src/database.ts'
+import { tasksOf } from '../src/tasks.ts'
+
+declare const database: Database
+declare const scope: UserScope
+
+// A user-owned table is reached through `mine` alone, which starts from one user's rows.
+statement((mine) => mine.selectFrom('tasks').select('id'))
+// @ts-expect-error tables that belong to nobody come from elsewhere
+statement((mine) => mine.selectFrom('accounts').selectAll())
+// @ts-expect-error no statement without a table of the user
+statement(() => undefined)
+
+sharedStatement((db) => db.selectFrom('accounts').select('id'))
+// @ts-expect-error and there no user-owned table is known
+sharedStatement((db) => db.selectFrom('tasks').select('id'))
+sharedStatement((db) =>
+  // @ts-expect-error
+  db.selectFrom('accounts').innerJoin('tasks', 'tasks.id', 'accounts.id').select('accounts.id'),
+)
+
+// A second user-owned table can be joined as the user's rows, not as a table.
+statement((mine) =>
+  mine
+    .selectFrom('tasks')
+    .innerJoin(mine.rows('tasks').select('id').as('other'), 'other.id', 'tasks.id')
+    .select('tasks.id'),
+)
+// @ts-expect-error
+statement((mine) => mine.selectFrom('tasks').innerJoin('notes', 'notes.id', 'tasks.id').select('tasks.id'))
+
+// The user is written by the scope: neither an insert nor an update can name one.
+statement((mine) => mine.insertInto('tasks', { title: 'x', description: null }))
+// @ts-expect-error
+statement((mine) => mine.insertInto('tasks', { title: 'x', description: null, user_id: 'somebody' }))
+// @ts-expect-error
+statement((mine) => mine.updateTable('tasks').set({ user_id: 'somebody' }))
+// @ts-expect-error nor can the id or a timestamp be chosen
+statement((mine) => mine.insertInto('tasks', { title: 'x', description: null, id: 1 }))
+// @ts-expect-error
+statement((mine) => mine.updateTable('tasks').set({ created_at: '2026-01-01' }))
+
+// A statement takes just its values, with their types.
+const find = statement((mine, given: Given<{ id: number }>) =>
+  mine.selectFrom('tasks').select('title').where('id', '=', given.id),
+)
+const title: Promise<string> = scope.one(find, { id: 1 }).then((row) => row.title)
+// @ts-expect-error
+scope.one(find, {})
+// @ts-expect-error
+scope.one(find, { id: '1' })
+// @ts-expect-error a column that was not selected
+scope.one(find, { id: 1 }).then((row) => row.description)
+
+// Nothing else than a proved statement runs in a scope, and the scope's user cannot be read or changed.
+// @ts-expect-error
+scope.all({ name: '', sql: 'select * from tasks', bind: () => [] }, {})
+// @ts-expect-error
+new SharedScope(database).all(find, { id: 1 })
+// @ts-expect-error
+scope.userId = 'somebody'
+// @ts-expect-error
+tasksOf(database)
+// @ts-expect-error
+tasksOf(new UserScope(database))
+// @ts-expect-error a handler's tasks take no user
+tasksOf(scope).list({ skip: 0, limit: 1, user_id: 'somebody' })
+// @ts-expect-error the database gives out no query builder
+database.kysely.selectFrom('tasks')
+
+export type { Statement, title }

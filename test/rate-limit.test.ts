@@ -1,0 +1,477 @@
+import { randomBytes, randomUUID } from 'node:crypto'
+import { once } from 'node:events'
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+import { Redis } from 'ioredis'
+import type { Response } from 'light-my-request'
+import t, { type Test } from 'tap'
+import { type App, build, identity, type Identity, mint } from './helper.ts'
+
+const REDIS_URL = process.env.TEST_REDIS_URL ?? 'redis://127.0.0.1:6379'
+const ORIGIN = 'https://app.example.com'
+
+const list = (app: App, { headers }: Identity, remoteAddress?: string) =>
+  app.inject({ url: '/todos', headers: { ...headers, origin: ORIGIN }, remoteAddress })
+
+/** A refresh with a token that is none: counted against the address, and cheap. */
+const refresh = (app: App, remoteAddress: string, headers: Record<string, string> = {}) =>
+  app.inject({
+    method: 'POST',
+    url: '/api/auth/refresh',
+    headers,
+    remoteAddress,
+    payload: { refresh_token: 'x' },
+  })
+
+/** Ways to say that a request comes from somewhere else. */
+const forgeries = (i: number): Record<string, string>[] => [
+  { 'x-forwarded-for': `198.51.100.${i}` },
+  { 'x-forwarded-for': `198.51.100.${i}, 10.0.0.1` },
+  { 'x-real-ip': `198.51.100.${i}` },
+  { forwarded: `for=198.51.100.${i}` },
+  { 'cf-connecting-ip': `198.51.100.${i}`, 'true-client-ip': `198.51.100.${i}` },
+]
+const toTheLeft = (i: number) => `198.51.100.${i}, ${i}, 10.0.0.${i}, 203.0.113.1`
+const group = () => randomBytes(2).toString('hex')
+/** An address of one /64. */
+const host = () => `2001:db8:1:2:${group()}:${group()}:${group()}:${group()}`
+
+const statusesOf = (responses: Response[]) => responses.map(({ statusCode }) => statusCode)
+
+/** How many of the requests, one after the other, are not refused for their number. */
+async function passing(count: number, request: (i: number) => Promise<Response>): Promise<number> {
+  let passed = 0
+  for (let i = 0; i < count; i++) passed += (await request(i)).statusCode === 429 ? 0 : 1
+  return passed
+}
+
+t.test('a user has so many requests in a window', async (t) => {
+  const app = await build(t, { env: { RATE_LIMIT_MAX: '3' } })
+  const [ada, bob] = [await identity(), await identity()]
+  for (const remaining of ['2', '1', '0']) {
+    const { statusCode, headers } = await list(app, ada)
+    t.equal(statusCode, 200)
+    t.equal(headers['ratelimit-limit'], '3')
+    t.equal(headers['ratelimit-remaining'], remaining)
+    t.match(headers['ratelimit-reset'], /^([1-9]|[1-5]\d|60)$/)
+    t.equal(headers['retry-after'], undefined)
+  }
+
+  const refused = await list(app, ada)
+  t.equal(refused.statusCode, 429)
+  t.equal(refused.headers['content-type'], 'application/problem+json; charset=utf-8')
+  t.match(refused.json(), {
+    title: 'Too Many Requests',
+    status: 429,
+    detail: /^Too many requests\. Try again in \d+ seconds\.$/,
+    code: 'too_many_requests',
+    request_id: refused.headers['x-request-id'],
+  })
+  t.match(refused.headers, {
+    'retry-after': /^([1-9]|[1-5]\d|60)$/,
+    'ratelimit-limit': '3',
+    'ratelimit-remaining': '0',
+    'ratelimit-reset': /^([1-9]|[1-5]\d|60)$/,
+    'access-control-allow-origin': ORIGIN,
+    'access-control-expose-headers': /Retry-After/i,
+    'cache-control': 'no-store',
+    vary: /Origin/,
+  })
+  t.equal((await list(app, bob)).statusCode, 200, 'another user has their own')
+  const elsewhere = [`/api/${ada.id}/tasks`, '/me', '/todos/stats', '/me/export']
+  for (const url of elsewhere) {
+    t.equal(
+      (await app.inject({ url, headers: ada.headers })).statusCode,
+      429,
+      `${url} counts with the others`,
+    )
+  }
+})
+
+t.test('the window opens again', async (t) => {
+  const app = await build(t, { env: { RATE_LIMIT_MAX: '2', RATE_LIMIT_WINDOW: '1' } })
+  const ada = await identity()
+  for (let i = 0; i < 2; i++) {
+    const started = Date.now()
+    const responses = [await list(app, ada), await list(app, ada), await list(app, ada)]
+    if (Date.now() - started < 900) {
+      t.strictSame(statusesOf(responses), [200, 200, 429])
+      t.equal(responses[2]?.headers['retry-after'], '1')
+    }
+    await sleep(1100)
+  }
+  t.equal((await list(app, ada)).statusCode, 200)
+})
+
+t.test('a user has one limit, whatever the address', async (t) => {
+  const app = await build(t, { env: { RATE_LIMIT_MAX: '10' } })
+  const ada = await identity()
+  t.equal(await passing(100, (i) => list(app, ada, `203.0.113.${i}`)), 10)
+})
+
+t.test('sign-in, sign-up and refresh are counted together, by address', async (t) => {
+  const app = await build(t, { env: { AUTH_RATE_LIMIT_MAX: '3' } })
+  const attempt = (action: string, remoteAddress: string) =>
+    app.inject({ method: 'POST', url: `/api/auth/${action}`, remoteAddress, payload: {} })
+  const first = await attempt('signin', '203.0.113.1')
+  t.match(first.headers, { 'ratelimit-limit': '3', 'ratelimit-remaining': '2' })
+  t.strictSame(
+    statusesOf([await attempt('sign-up', '203.0.113.1'), await attempt('refresh', '203.0.113.1')]),
+    [422, 422],
+  )
+  for (const action of ['signup', 'sign-up', 'signin', 'sign-in', 'refresh']) {
+    const refused = await attempt(action, '203.0.113.1')
+    t.equal(refused.statusCode, 429, action)
+    t.equal(refused.json().code, 'too_many_requests')
+    t.match(refused.headers['retry-after'], /^[1-9]\d*$/)
+  }
+  t.equal((await attempt('signin', '203.0.113.2')).statusCode, 422, 'another address')
+  const ada = await identity()
+  t.equal((await list(app, ada, '203.0.113.1')).statusCode, 200, 'and those who are signed in')
+})
+
+t.test('refused tokens are counted by address', async (t) => {
+  const app = await build(t, { env: { AUTH_RATE_LIMIT_MAX: '3' } })
+  const ada = await identity()
+  const at = '203.0.113.1'
+  const refused = (token: string, remoteAddress = at) =>
+    app.inject({ url: '/todos', headers: { authorization: `Bearer ${token}` }, remoteAddress })
+  t.equal((await refused('x')).statusCode, 401)
+  t.equal((await refused(`${ada.token}x`)).statusCode, 401)
+  t.equal((await app.inject({ url: '/me', remoteAddress: at })).statusCode, 401)
+  const response = await refused('x')
+  t.equal(response.statusCode, 429)
+  t.match(response.headers['retry-after'], /^[1-9]\d*$/)
+  t.equal((await refused('x', '203.0.113.2')).statusCode, 401, 'another address')
+  t.equal((await list(app, ada, at)).statusCode, 200, 'a valid token from the same address')
+  t.equal((await refresh(app, at)).statusCode, 401, 'sign-in is counted apart')
+})
+
+t.test("an issuer that is out of reach is not the caller's fault", async (t) => {
+  const app = await build(t, { env: { AUTH_RATE_LIMIT_MAX: '2', BETTER_AUTH_URL: 'http://127.0.0.1:9' } })
+  const header = Buffer.from('{"alg":"EdDSA","kid":"x"}').toString('base64url')
+  const headers = {
+    authorization: `Bearer ${header}.${Buffer.from('{"sub":"x"}').toString('base64url')}.AAAA`,
+  }
+  for (let i = 0; i < 4; i++) t.equal((await app.inject({ url: '/todos', headers })).statusCode, 503)
+})
+
+t.test('whoever is blocked is limited as well', async (t) => {
+  const app = await build(t, { env: { RATE_LIMIT_MAX: '3' } })
+  for (const claims of [{ banned: true }, { disabled: true }]) {
+    const token = await mint({ sub: `user-${randomUUID()}`, ...claims })
+    const headers = { authorization: `Bearer ${token}` }
+    t.equal(await passing(6, () => app.inject({ url: '/todos', headers })), 3)
+  }
+})
+
+t.test('what anyone may ask for is not counted', async (t) => {
+  const app = await build(t, { env: { RATE_LIMIT_MAX: '1', AUTH_RATE_LIMIT_MAX: '1' } })
+  for (const url of ['/', '/health', '/ready', '/openapi.json', '/nowhere']) {
+    t.equal(await passing(10, () => app.inject({ url })), 10, url)
+  }
+  for (const url of ['/todos', '/api/auth/signin']) {
+    const preflight = () =>
+      app.inject({
+        method: 'OPTIONS',
+        url,
+        headers: { origin: ORIGIN, 'access-control-request-method': 'POST' },
+      })
+    t.equal(await passing(10, preflight), 10, `preflight of ${url}`)
+    t.equal((await preflight()).statusCode, 204)
+  }
+})
+
+t.test('forwarded addresses', async (t) => {
+  t.test('of nobody trusted give no new bucket', async (t) => {
+    for (const TRUST_PROXY of [undefined, '10.0.0.0/8']) {
+      const app = await build(t, { env: { AUTH_RATE_LIMIT_MAX: '3', TRUST_PROXY } })
+      for (const kind of forgeries(0).keys()) {
+        t.equal(await passing(20, (i) => refresh(app, `203.0.113.${kind}`, forgeries(i)[kind])), 3)
+      }
+    }
+  })
+
+  t.test('of a trusted proxy: the client before it counts', async (t) => {
+    const env = { AUTH_RATE_LIMIT_MAX: '3', TRUST_PROXY: '10.0.0.0/8, 192.0.2.1' }
+    for (const peer of ['10.1.2.3', '::ffff:10.1.2.3', '192.0.2.1']) {
+      const app = await build(t, { env })
+      const from = (forwarded: string) => refresh(app, peer, { 'x-forwarded-for': forwarded })
+      t.equal(await passing(5, () => from('203.0.113.1')), 3, peer)
+      t.equal((await from('203.0.113.2')).statusCode, 401, 'another client')
+      t.equal(
+        await passing(20, (i) => from(toTheLeft(i))),
+        0,
+        'what the client wrote to the left is not believed',
+      )
+      t.equal(await passing(20, (i) => from(`${toTheLeft(i)}, 10.9.9.${i}`)), 0, 'two proxies')
+    }
+  })
+
+  t.test('that are none do no harm', async (t) => {
+    const app = await build(t, { env: { TRUST_PROXY: '10.0.0.0/8' } })
+    for (const forwarded of [
+      '',
+      ',',
+      'unknown',
+      '1.2.3.4:80',
+      '[::1]:80',
+      'fe80::1%eth0',
+      '::1/0',
+      'x'.repeat(999),
+    ]) {
+      t.equal((await refresh(app, '10.0.0.1', { 'x-forwarded-for': forwarded })).statusCode, 401, forwarded)
+    }
+    t.equal((await refresh(app, 'fe80::1%eth0')).statusCode, 401)
+  })
+
+  t.test('that say nothing are refused at boot', async (t) => {
+    for (const TRUST_PROXY of [
+      '1',
+      'true',
+      'false',
+      'garbage',
+      '10.0.0.0/99',
+      '10.0.0.0/8,',
+      '10.0.0.1, 2',
+      '*',
+    ]) {
+      await t.rejects(build(t, { env: { TRUST_PROXY } }), { message: /^TRUST_PROXY: / }, TRUST_PROXY)
+    }
+  })
+})
+
+t.test('one network is one address', async (t) => {
+  t.test('an IPv6 /64', async (t) => {
+    const app = await build(t, { env: { AUTH_RATE_LIMIT_MAX: '3' } })
+    t.equal(await passing(1000, () => refresh(app, host())), 3)
+    t.equal((await refresh(app, '2001:0DB8:0001:0002::')).statusCode, 429, 'written otherwise')
+    t.equal((await refresh(app, '2001:db8:1:3::1')).statusCode, 401, 'the next network')
+  })
+
+  t.test('an IPv4 address in IPv6', async (t) => {
+    const app = await build(t, { env: { AUTH_RATE_LIMIT_MAX: '3' } })
+    const forms = ['203.0.113.7', '::ffff:203.0.113.7', '::ffff:cb00:7107', '0:0:0:0:0:FFFF:203.0.113.7']
+    t.equal(await passing(8, (i) => refresh(app, forms[i % 4] as string)), 3)
+    t.equal((await refresh(app, '::ffff:203.0.113.8')).statusCode, 401, 'its neighbour has its own')
+  })
+})
+
+t.test('many keys', async (t) => {
+  const app = await build(t, { env: { AUTH_RATE_LIMIT_MAX: '2' } })
+  const reply = { header: () => reply }
+  /** One request through the limiter alone. */
+  const count = (ip: string) =>
+    app.limitAddress.call(app, { ip, routeOptions: {} } as never, reply as never) as Promise<void>
+  let next = 0
+  const others = async (keys: number) => {
+    for (let i = 0; i < keys; i++) {
+      next += 1
+      await count(`${(next >> 16) & 255}.${(next >> 8) & 255}.${next & 255}.1`)
+    }
+  }
+
+  t.test('do not let anyone be forgotten early', async (t) => {
+    for (let i = 0; i < 2; i++) await count('203.0.113.1')
+    await t.rejects(count('203.0.113.1'), { message: /^Too many requests/ })
+    await others(40_000)
+    await t.rejects(count('203.0.113.1'), { message: /^Too many requests/ }, 'after 40,000 others')
+  })
+
+  t.test('leave memory as it is', async (t) => {
+    setFlagsFromString('--expose-gc')
+    const collect = runInNewContext('gc') as () => void
+    const heap = () => {
+      collect()
+      return process.memoryUsage().heapUsed / 2 ** 20
+    }
+    await others(60_000)
+    const before = heap()
+    await others(200_000)
+    const grown = heap() - before
+    t.comment(`200,000 further keys: ${grown.toFixed(1)} MB`)
+    t.ok(grown < 15)
+  })
+})
+
+const redis = new Redis(REDIS_URL, { lazyConnect: true, retryStrategy: () => null, maxRetriesPerRequest: 0 })
+redis.on('error', () => {})
+const answers = await redis.connect().then(
+  () => true,
+  () => false,
+)
+t.teardown(() => redis.disconnect())
+const skip = answers ? false : `no Redis at ${REDIS_URL}`
+
+/** Takes away what was counted of these, however the test ends. */
+function forget(t: Test, ...names: string[]): void {
+  t.teardown(async () => {
+    for (const name of names) {
+      for await (const keys of redis.scanStream({ match: `taskward-limit-*${name}*`, count: 1000 })) {
+        if (keys.length > 0) await redis.del(...keys)
+      }
+    }
+  })
+}
+
+/** A way to Redis that can be cut, blocked and mended. */
+async function openProxy(t: Test) {
+  const { hostname, port } = new URL(REDIS_URL)
+  const sockets = new Set<Socket>()
+  let blocked = false
+  const server = createServer((socket) => {
+    const upstream = connect(Number(port || 6379), hostname)
+    for (const [from, to] of [
+      [socket, upstream],
+      [upstream, socket],
+    ] as const) {
+      sockets.add(from)
+      from.on('error', () => {})
+      from.on('close', () => to.destroy())
+      from.on('data', (data) => blocked || to.write(data))
+    }
+  })
+  const listen = async (at: number) => {
+    server.listen(at, '127.0.0.1')
+    await once(server, 'listening')
+    return (server.address() as AddressInfo).port
+  }
+  const drop = () => {
+    for (const socket of sockets) socket.destroy()
+    sockets.clear()
+  }
+  const cut = async () => {
+    if (!server.listening) return
+    server.close()
+    drop()
+    await once(server, 'close')
+  }
+  t.teardown(cut)
+  const at = await listen(0)
+  const url = new URL(REDIS_URL)
+  url.host = `127.0.0.1:${at}`
+  return {
+    url: url.href,
+    cut,
+    mend: () => listen(at),
+    block: () => (blocked = true),
+    unblock: () => {
+      blocked = false
+      drop()
+    },
+  }
+}
+
+async function until(condition: () => boolean): Promise<boolean> {
+  for (let i = 0; i < 200 && !condition(); i++) await sleep(50)
+  return condition()
+}
+
+/** An app that counts in Redis, and the warnings that it logged. */
+async function withRedis(t: Test, REDIS_URL: string, env: Record<string, string> = {}) {
+  const warnings: string[] = []
+  const app = await build(t, {
+    env: { REDIS_URL, ...env },
+    onLog: (line) => {
+      const { level, msg } = JSON.parse(line) as { level: string; msg: string }
+      if (level === 'warn' || level === 'error') warnings.push(msg)
+    },
+  })
+  const limits = async () => (await app.inject('/ready')).json<{ limits: string }>().limits
+  return { app, warnings, limits }
+}
+
+t.test('with Redis', { skip }, async (t) => {
+  t.test('instances share the limits', async (t) => {
+    const env = { RATE_LIMIT_MAX: '6', AUTH_RATE_LIMIT_MAX: '4' }
+    const [one, two] = [await withRedis(t, REDIS_URL, env), await withRedis(t, REDIS_URL, env)]
+    t.ok(await until(() => one.app.limits === 'shared' && two.app.limits === 'shared'))
+    t.strictSame([await one.limits(), await two.limits()], ['shared', 'shared'])
+    const [ada, bob] = [await identity(), await identity()]
+    const network = `2001:db8:${group()}:${group()}`
+    forget(t, ada.id, bob.id, network.replaceAll(/:0+(?=\w)/g, ':'))
+
+    const turns = (i: number) => (i % 2 ? one.app : two.app)
+    t.equal(await passing(10, (i) => list(turns(i), ada)), 6)
+    t.equal((await list(one.app, bob)).statusCode, 200)
+    t.equal(await passing(10, (i) => refresh(turns(i), `${network}::${i}`)), 4)
+    const refused = await list(two.app, ada)
+    t.match(refused.headers, { 'retry-after': /^([1-9]|[1-5]\d|60)$/, 'ratelimit-limit': '6' })
+    t.equal(refused.json().code, 'too_many_requests')
+    const keys: string[][] = await redis
+      .scanStream({ match: `taskward-limit-*${ada.id}*`, count: 1000 })
+      .toArray()
+    for (const key of keys.flat()) t.ok((await redis.pttl(key)) > 0, 'what is counted goes by itself')
+  })
+
+  t.test('ten at once are counted one by one', async (t) => {
+    const env = { RATE_LIMIT_MAX: '5' }
+    const apps = [await withRedis(t, REDIS_URL, env), await withRedis(t, REDIS_URL, env)]
+    t.ok(await until(() => apps.every(({ app }) => app.limits === 'shared')))
+    const ada = await identity()
+    forget(t, ada.id)
+    const responses = await Promise.all(
+      apps.flatMap(({ app }) => Array.from({ length: 5 }, () => list(app, ada))),
+    )
+    t.equal(statusesOf(responses).filter((status) => status === 200).length, 5)
+  })
+
+  t.test('that goes and comes back', async (t) => {
+    const proxy = await openProxy(t)
+    const { app, warnings, limits } = await withRedis(t, proxy.url, { RATE_LIMIT_MAX: '3' })
+    t.ok(await until(() => app.limits === 'shared'))
+    const ada = await identity()
+    forget(t, ada.id)
+    t.equal(await passing(4, () => list(app, ada)), 3)
+
+    warnings.length = 0
+    await proxy.cut()
+    t.ok(await until(() => app.limits === 'redis_down'))
+    const started = Date.now()
+    const responses: Response[] = []
+    for (let i = 0; i < 50; i++) responses.push(await list(app, ada))
+    t.ok(
+      responses.every(({ statusCode }) => statusCode === 200),
+      'requests pass',
+    )
+    t.ok(Date.now() - started < 50_000, 'in less than a second each')
+    t.ok(await until(() => warnings.length > 0))
+    t.strictSame(warnings, ['Redis does not answer: until it does, requests are not limited'])
+    t.equal(await limits(), 'redis_down')
+
+    await proxy.mend()
+    t.ok(await until(() => app.limits === 'shared'), 'comes back by itself')
+    t.equal(await limits(), 'shared')
+    const bob = await identity()
+    forget(t, bob.id)
+    t.equal(await passing(4, () => list(app, bob)), 3)
+  })
+
+  t.test('that takes connections and says nothing', async (t) => {
+    const proxy = await openProxy(t)
+    const { app, warnings, limits } = await withRedis(t, proxy.url, { RATE_LIMIT_MAX: '3' })
+    t.ok(await until(() => app.limits === 'shared'))
+    const ada = await identity()
+    forget(t, ada.id)
+    warnings.length = 0
+    proxy.block()
+    for (let i = 0; i < 8; i++) t.equal((await list(app, ada)).statusCode, 200)
+    t.ok(await until(() => app.limits === 'redis_down'), 'is down')
+    t.equal(await limits(), 'redis_down')
+    t.strictSame(warnings, ['Redis does not answer: until it does, requests are not limited'])
+    proxy.unblock()
+    t.ok(await until(() => app.limits === 'shared'), 'comes back by itself')
+  })
+})
+
+t.test('Redis that was never there does not keep the service from starting', async (t) => {
+  const { app, warnings, limits } = await withRedis(t, 'redis://127.0.0.1:9', { RATE_LIMIT_MAX: '1' })
+  t.ok(await until(() => warnings.length > 0))
+  const ada = await identity()
+  t.equal(await passing(5, () => list(app, ada)), 5)
+  t.equal(await limits(), 'redis_down')
+  t.equal(warnings.length, 1)
+  await t.rejects(build(t, { env: { REDIS_URL: 'http://127.0.0.1' } }), { message: /^REDIS_URL: / })
+})

@@ -1,0 +1,207 @@
+import { randomBytes, randomUUID } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Redis } from 'ioredis'
+import t, { type Test } from 'tap'
+import type { Session } from '../schemas/account.ts'
+import type { Task } from '../schemas/task.ts'
+import { connect, type Database } from '../src/database.ts'
+import { type App, build, databaseUrl, identity, mint, SECRET } from './helper.ts'
+
+const REDIS_URL = process.env.TEST_REDIS_URL ?? 'redis://127.0.0.1:6379'
+const NEW_SECRET = 'Zk3vB8nQ5wY1xT6rM9cL2hJ7pF4sD0gA'
+const PASSWORD = 'correct horse battery staple'
+
+const redis = new Redis(REDIS_URL, { lazyConnect: true, retryStrategy: () => null, maxRetriesPerRequest: 0 })
+redis.on('error', () => {})
+const answers = await redis.connect().then(
+  () => true,
+  () => false,
+)
+t.teardown(() => redis.disconnect())
+const needs = [!process.env.TEST_DATABASE_URL && 'TEST_DATABASE_URL', !answers && `Redis at ${REDIS_URL}`]
+const skip = needs.some(Boolean) && `needs ${needs.filter(Boolean).join(' and ')}`
+
+const bearer = (token: string) => ({ authorization: `Bearer ${token}` })
+const dataOf = ({ json }: { json: <T>() => T }) => json<Session>().data
+const post = (
+  app: App,
+  action: string,
+  payload: object,
+  headers: Record<string, string> = {},
+  from?: string,
+) => app.inject({ method: 'POST', url: `/api/auth/${action}`, payload, headers, remoteAddress: from })
+const refresh = (app: App, refresh_token: string, from?: string) =>
+  post(app, 'refresh', { refresh_token }, {}, from)
+const statusOf = async (app: App, headers: Record<string, string>) =>
+  (await app.inject({ url: '/todos', headers })).statusCode
+
+function forget(t: Test, name: string): void {
+  t.teardown(async () => {
+    for await (const keys of redis.scanStream({ match: `taskward-limit-*${name}*`, count: 1000 })) {
+      if (keys.length > 0) await redis.del(...keys)
+    }
+  })
+}
+
+/** Starts instances that share a database and Redis, but no connection to either. */
+async function cluster(t: Test) {
+  const url = await databaseUrl()
+  const databases: Database[] = []
+  t.teardown(() => Promise.all(databases.map((db) => db.close())))
+  return async (env: Record<string, string | undefined> = {}) => {
+    const database = await connect({ url, poolMax: 4 })
+    databases.push(database)
+    const app = await build(t, { env: { REDIS_URL, ...env }, database })
+    for (let i = 0; i < 100 && app.limits !== 'shared'; i++) await sleep(50)
+    return app
+  }
+}
+
+t.test('two instances are one service', { skip }, async (t) => {
+  const start = await cluster(t)
+  const env = { RATE_LIMIT_MAX: '12', AUTH_RATE_LIMIT_MAX: '6' }
+  const [one, two] = await Promise.all([start(env), start(env)])
+  const from = `2001:db8:${randomBytes(2).toString('hex')}:1::1`
+  const credentials = { email: `${randomUUID()}@example.com`, password: PASSWORD }
+
+  const signedUp = await post(one, 'signup', { ...credentials, name: 'Ada' }, {}, from)
+  t.equal(signedUp.statusCode, 201)
+  const { user } = dataOf(signedUp)
+  forget(t, user.id)
+  forget(t, from.replace(/::1$/, '').replaceAll(/:0+(?=\w)/g, ':'))
+  const signedIn = dataOf(await post(one, 'signin', credentials, {}, from))
+  const headers = bearer(signedIn.token)
+  const made = await two.inject({ method: 'POST', url: '/todos', headers, payload: { title: 'x' } })
+  t.equal(made.statusCode, 201)
+  t.strictSame((await one.inject({ url: `/todos/${made.json<Task>().id}`, headers })).json(), made.json())
+
+  const rotated = await refresh(two, signedIn.refresh_token, from)
+  t.equal(rotated.statusCode, 200)
+  const next = dataOf(rotated)
+  t.equal(await statusOf(one, bearer(next.token)), 200)
+  t.equal((await post(one, 'signout', {}, bearer(next.token))).statusCode, 200)
+  t.equal((await refresh(two, next.refresh_token, from)).statusCode, 401)
+
+  t.equal((await refresh(two, 'x', from)).statusCode, 401, 'the fifth of six')
+  t.equal((await refresh(one, 'x', from)).statusCode, 401)
+  for (const app of [one, two]) t.equal((await refresh(app, 'x', from)).statusCode, 429)
+  const statuses: number[] = []
+  for (let i = 0; i < 12; i++) statuses.push(await statusOf(i % 2 ? one : two, headers))
+  t.strictSame(
+    statuses.filter((status) => status === 200),
+    Array(8).fill(200),
+    'of twelve, four were used',
+  )
+  t.strictSame([await statusOf(one, headers), await statusOf(two, headers)], [429, 429])
+})
+
+t.test('ten refreshes at once over two instances give one at most', { skip }, async (t) => {
+  const start = await cluster(t)
+  const apps = await Promise.all([start(), start()])
+  for (let i = 0; i < 10; i++) {
+    const email = `${randomUUID()}@example.com`
+    const { user, refresh_token } = dataOf(
+      await post(apps[0], 'signup', { email, password: PASSWORD, name: 'Ada' }),
+    )
+    forget(t, user.id)
+    const responses = await Promise.all(
+      Array.from({ length: 10 }, (_, i) => refresh(apps[i % 2] as App, refresh_token)),
+    )
+    const given = responses.filter(({ statusCode }) => statusCode === 200)
+    t.ok(given.length <= 1)
+    for (const response of given) {
+      t.equal((await refresh(apps[1], dataOf(response).refresh_token)).statusCode, 401)
+    }
+  }
+})
+
+/** A deployment that is replaced instance by instance, and requests to it that never pause. */
+async function underTraffic(t: Test, env: Record<string, string | undefined>) {
+  const start = await cluster(t)
+  const instances = await Promise.all([start(env), start(env)])
+  let turn = 0
+
+  /** Sends with this token, to one instance after the other, until stopped; then says what came back how often. */
+  function send(token: string) {
+    const statuses = new Map<number, number>()
+    const sender = { stopped: false }
+    const loop = async () => {
+      while (!sender.stopped) {
+        turn += 1
+        const status = await statusOf(instances[turn % instances.length] as App, bearer(token))
+        statuses.set(status, (statuses.get(status) ?? 0) + 1)
+        await sleep(2)
+      }
+    }
+    const done = loop()
+    const stop = async () => {
+      sender.stopped = true
+      await done
+      return statuses
+    }
+    t.teardown(stop)
+    return { stop }
+  }
+
+  async function roll(env: Record<string, string | undefined>): Promise<void> {
+    for (const i of instances.keys()) {
+      const old = instances[i]
+      instances[i] = await start(env)
+      await sleep(100) // the mixed state, under traffic
+      await old?.close()
+    }
+    await sleep(100)
+  }
+
+  return { instances, send, roll }
+}
+
+const onlyOk = (t: Test, statuses: Map<number, number>, what: string) => {
+  t.strictSame([...statuses.keys()], [200], what)
+  t.ok((statuses.get(200) ?? 0) > 10, `${what}: ${statuses.get(200)} requests`)
+}
+
+t.test('a secret is replaced under traffic', { skip }, async (t) => {
+  const { instances, send, roll } = await underTraffic(t, { BETTER_AUTH_SECRET: SECRET })
+  const { id, token: oldToken } = await identity()
+  forget(t, id)
+  const newToken = await mint({ sub: id }, NEW_SECRET)
+  const old = send(oldToken)
+  await sleep(100)
+  for (const app of instances) t.equal(await statusOf(app, bearer(newToken)), 401, 'not yet')
+
+  await roll({ BETTER_AUTH_SECRET: undefined, BETTER_AUTH_SECRETS: `2:${NEW_SECRET},1:${SECRET}` })
+  const next = send(newToken)
+  await sleep(200)
+  onlyOk(t, await old.stop(), 'old tokens before and in the overlap')
+
+  await roll({ BETTER_AUTH_SECRET: NEW_SECRET })
+  onlyOk(t, await next.stop(), 'new tokens in the overlap and after it')
+  const late = send(oldToken)
+  await sleep(200)
+  t.strictSame([...(await late.stop()).keys()], [401], 'old tokens after it')
+})
+
+t.test('so is the one that signs, after all instances know it', { skip }, async (t) => {
+  const { instances, send, roll } = await underTraffic(t, { BETTER_AUTH_SECRET: SECRET })
+  const [one] = instances as [App, App]
+  const credentials = { email: `${randomUUID()}@example.com`, password: PASSWORD }
+  const { user, token, refresh_token } = dataOf(await post(one, 'signup', { ...credentials, name: 'Ada' }))
+  forget(t, user.id)
+  const first = send(token)
+
+  await roll({ BETTER_AUTH_SECRETS: `${SECRET},${NEW_SECRET}` })
+  const rolling = roll({ BETTER_AUTH_SECRET: undefined, BETTER_AUTH_SECRETS: `${NEW_SECRET},${SECRET}` })
+  await sleep(150)
+  const signed = await Promise.all(instances.map((app) => post(app, 'signin', credentials)))
+  const middle = signed.map((response) => send(dataOf(response).token))
+  await rolling
+  onlyOk(t, await first.stop(), 'a token of before')
+  for (const { stop } of middle) onlyOk(t, await stop(), 'a token of the change')
+
+  const last = dataOf(await refresh(instances[1] as App, refresh_token))
+  const after = send(last.token)
+  await roll({ BETTER_AUTH_SECRET: NEW_SECRET })
+  onlyOk(t, await after.stop(), 'a token of after, from a refresh token of before')
+  for (const app of instances) t.equal(await statusOf(app, bearer(token)), 401)
+})

@@ -1,0 +1,292 @@
+import { randomUUID } from 'node:crypto'
+import type { InjectOptions, Response } from 'light-my-request'
+
+/** Somebody who can sign in. */
+export interface Walker {
+  /** The user id in their token. */
+  id: string
+  headers: Record<string, string>
+}
+
+export interface WalkOptions {
+  app: { inject(options: InjectOptions): Promise<Response> }
+  /** The OpenAPI document: the only list of routes there is, so that a route added later is walked as well. */
+  document: { paths?: object; components?: object }
+  /** Whose rows must stay theirs. The walk makes some, through every documented POST. */
+  owner: Walker
+  /** Who tries to reach them. */
+  stranger: Walker
+  /** Of the owner's rows, for the proof that nothing changed; default: all that the owner can read. */
+  checksum?: () => Promise<string>
+}
+
+export interface Walk {
+  /** `METHOD path` of each operation. */
+  operations: string[]
+  attempts: number
+  /** What got through, one sentence each. None is what you want. */
+  findings: string[]
+}
+
+interface Schema {
+  $ref?: string
+  type?: string | string[]
+  format?: string
+  examples?: unknown[]
+  properties?: Record<string, Schema>
+  required?: string[]
+}
+
+interface Operation {
+  method: string
+  path: string
+  body?: Schema
+  /** Path parameters, but those that name the user. */
+  ids: string[]
+  /** Each documented query parameter, at a value or two that it takes; and none. */
+  queries: string[]
+}
+
+type Value = string | number
+
+// Where a service that trusts its callers might look for an id.
+const FIELDS = ['id', 'user_id', 'userId', 'task_id', 'owner', 'sub']
+const HEADERS = [
+  'x-user-id',
+  'x-user',
+  'x-forwarded-user',
+  'x-task-id',
+  'x-id',
+  'x-original-url',
+  'prefer',
+  'if-match',
+]
+const USER_PARAMETER = /^(user_?id|owner_?id)$/i
+const NEVER: Value = Number.MAX_SAFE_INTEGER
+
+/**
+ * Walks every documented route and method as a stranger, with the owner's ids in every place an id can go, and
+ * compares each answer with the one for an id that never existed: it must be the same to the byte, hold nothing of
+ * the owner's, and change nothing of the owner's.
+ */
+export async function walkRoutes({ app, document, owner, stranger, checksum }: WalkOptions): Promise<Walk> {
+  const operations = operationsOf(document)
+  const mark = `mark-${randomUUID()}`
+  const findings: string[] = []
+  let attempts = 0
+
+  const before = await readAll(stranger)
+  const ids = await seed()
+  const after = await readAll(stranger)
+  for (const [at, answer] of after) {
+    if (answer !== before.get(at)) findings.push(`${at}: the owner's new rows change what the stranger reads`)
+  }
+
+  const snapshot = checksum ?? (async () => JSON.stringify([...(await readAll(owner))]))
+  let owned = await snapshot()
+  for (const operation of operations) {
+    for (const [what, make] of attemptsOn(operation))
+      await attempt(`${operation.method} ${operation.path} ${what}`, make)
+    const now = await snapshot()
+    if (now !== owned) findings.push(`${operation.method} ${operation.path}: the owner's rows changed`)
+    owned = now
+  }
+  return { operations: operations.map(({ method, path }) => `${method} ${path}`), attempts, findings }
+
+  async function attempt(what: string, make: (id: Value, userId: string) => InjectOptions): Promise<void> {
+    attempts += 1
+    const real = await send(stranger, make(ids(what), owner.id))
+    const never = await send(stranger, make(NEVER, `never-${owner.id.slice(6)}`))
+    const answer = JSON.stringify(real.headers) + real.body
+    if (answer.includes(mark) || answer.includes(owner.id))
+      findings.push(`${what}: the answer holds what is the owner's`)
+    if (real.statusCode !== never.statusCode) {
+      findings.push(`${what}: ${real.statusCode}, but ${never.statusCode} for an id that never existed`)
+    } else if (real.statusCode >= 400 && real.body !== never.body) {
+      findings.push(`${what}: not the same bytes as for an id that never existed`)
+    } else if (real.statusCode >= 500) {
+      findings.push(`${what}: ${real.statusCode}`)
+    }
+  }
+
+  function send({ headers }: Walker, options: InjectOptions): Promise<Response> {
+    // The request id is part of the bytes that are compared.
+    return app.inject({ ...options, headers: { ...headers, 'x-request-id': 'walk', ...options.headers } })
+  }
+
+  /** What somebody reads at every address that needs no id but their own. */
+  async function readAll(walker: Walker): Promise<Map<string, string>> {
+    const answers = new Map<string, string>()
+    for (const { method, path, ids, queries } of operations) {
+      if (method !== 'GET' || ids.length > 0) continue
+      for (const query of queries) {
+        const { statusCode, body } = await send(walker, { url: fill(path, NEVER, walker.id) + query })
+        answers.set(`GET ${path}${query}`, `${statusCode} ${body}`)
+      }
+    }
+    return answers
+  }
+
+  /** Makes rows as the owner; returns which id fits an operation: that of the nearest POST above it. */
+  async function seed(): Promise<(at: string) => Value> {
+    const made: [path: string, id: Value][] = []
+    for (const { method, path, body, ids } of operations) {
+      if (method !== 'POST' || !body || ids.length > 0) continue
+      const payload = exampleOf(body) as object
+      const response = await send(owner, { method, url: fill(path, NEVER, owner.id), payload })
+      const id = response.statusCode === 201 ? response.json().id : undefined
+      if (id !== undefined) made.push([path, id])
+    }
+    if (made.length === 0)
+      throw new Error('No documented POST made a row with an id: there is nothing to walk for')
+    const nearest = made.toSorted(([a], [b]) => b.length - a.length)
+    return (at) => (nearest.find(([path]) => at.includes(` ${path}/`)) ?? made[0])?.[1] as Value
+  }
+
+  function* attemptsOn(
+    operation: Operation,
+  ): Generator<[string, (id: Value, userId: string) => InjectOptions]> {
+    const { method, path, body } = operation
+    const make = () => (body ? (exampleOf(body, '') as Record<string, unknown>) : undefined)
+    const payload = make()
+    // Anew for each request, as what must be unique may come only once.
+    const base = {
+      method,
+      get payload() {
+        return make()
+      },
+    } as InjectOptions
+    const at = (id: unknown, userId: unknown = stranger.id) => fill(path, String(id), String(userId))
+
+    if (operation.ids.length > 0) {
+      for (const [form, spell] of SPELLINGS) {
+        yield [`path id ${form}`, (id) => ({ ...base, url: at(spell(id)) })]
+      }
+      yield ['path id, no body', (id) => ({ method, url: at(id) }) as InjectOptions]
+    }
+    if (path !== fill(path, '{id}', '')) {
+      for (const [form, spell] of SPELLINGS) {
+        yield [`path user ${form}`, (id, userId) => ({ ...base, url: at(id, spell(userId)) })]
+      }
+    }
+    for (const name of FIELDS) {
+      for (const [form, spell] of SPELLINGS.slice(0, 4)) {
+        const of = (id: Value, userId: string) => spell(/user|owner|sub/i.test(name) ? userId : id)
+        yield [
+          `query ${name} ${form}`,
+          (id, user) => ({ ...base, url: at(NEVER), query: { [name]: of(id, user) } }),
+        ]
+        if (!payload) continue
+        yield [
+          `body ${name} ${form}`,
+          (id, user) => ({ ...base, url: at(NEVER), payload: { ...make(), [name]: of(id, user) } }),
+        ]
+      }
+      if (payload) {
+        yield [
+          `body ${name} number`,
+          (id, user) => ({
+            ...base,
+            url: at(NEVER),
+            payload: { ...make(), [name]: name === 'id' ? id : user },
+          }),
+        ]
+        yield [
+          `body ${name} nested`,
+          (id, user) => ({ ...base, url: at(NEVER), payload: { ...make(), where: { [name]: id, user } } }),
+        ]
+      }
+    }
+    if (payload)
+      yield [
+        'body list',
+        (id, userId) => ({ ...base, url: at(NEVER), payload: [{ ...make(), id, user_id: userId }] }),
+      ]
+    for (const name of HEADERS) {
+      yield [
+        `header ${name} user`,
+        (_id, userId) => ({ ...base, url: at(NEVER), headers: { [name]: userId } }),
+      ]
+      yield [`header ${name} id`, (id) => ({ ...base, url: at(NEVER), headers: { [name]: String(id) } })]
+    }
+  }
+
+  function exampleOf(schema: Schema, suffix = ` ${mark}`): unknown {
+    const { type, format, examples, properties = {} } = resolve(schema)
+    if (type === 'object') {
+      return Object.fromEntries(
+        Object.entries(properties).map(([name, value]) => [name, exampleOf(value, suffix)]),
+      )
+    }
+    const example = examples?.[0] ?? (type === 'integer' || type === 'number' ? 1 : 'example')
+    if (format === 'email') return `${randomUUID()}@example.com`
+    return typeof example === 'string' ? example + suffix : example
+  }
+
+  function resolve(schema: Schema): Schema {
+    if (!schema.$ref) return schema
+    const path = schema.$ref.replace('#/', '').split('/')
+    return path.reduce<Record<string, unknown>>(
+      (node, name) => node[name] as never,
+      document as never,
+    ) as Schema
+  }
+}
+
+/** Ways to write an id that a careless parser might take for it. */
+const SPELLINGS: [form: string, spell: (id: Value) => string][] = [
+  ['plain', String],
+  ['list', (id) => `${id},${id}`],
+  ['brackets', (id) => `[${id}]`],
+  ['trailing text', (id) => `${id}abc`],
+  ['trailing space', (id) => `${id} `],
+  ['leading space', (id) => ` ${id}`],
+  ['leading zero', (id) => `0${id}`],
+  ['plus', (id) => `+${id}`],
+  ['negative', (id) => `-${id}`],
+  ['decimal', (id) => `${id}.0`],
+  ['exponent', (id) => `${id}e0`],
+  ['NUL', (id) => `${id}\0`],
+  ['quote', (id) => `${id}' or '1'='1`],
+  ['dot segment', (id) => `./${id}`],
+  ['upper case', (id) => String(id).toUpperCase()],
+  ['wide', (id) => String(id).replaceAll(/\d/g, (digit) => String.fromCodePoint(0xff10 + Number(digit)))],
+  ['2^63', () => '9223372036854775808'],
+]
+
+function fill(path: string, id: Value, userId: string): string {
+  return path.replaceAll(/\{(\w+)\}/g, (_, name) =>
+    encodeURIComponent(USER_PARAMETER.test(name) ? userId : id),
+  )
+}
+
+interface DocumentedOperation {
+  requestBody?: { content?: Record<string, { schema?: Schema }> }
+  parameters?: { in: string; name: string; schema?: Schema }[]
+}
+
+function operationsOf({ paths = {} }: WalkOptions['document']): Operation[] {
+  return Object.entries(paths as Record<string, Record<string, DocumentedOperation>>).flatMap(
+    ([path, methods]) =>
+      Object.entries(methods).map(([method, { requestBody, parameters = [] }]) => ({
+        method: method.toUpperCase(),
+        path,
+        body: requestBody?.content?.['application/json']?.schema,
+        ids: [...path.matchAll(/\{(\w+)\}/g)]
+          .map(([, name]) => name as string)
+          .filter((name) => !USER_PARAMETER.test(name)),
+        queries: ['', ...parameters.filter((parameter) => parameter.in === 'query').flatMap(queriesOf)],
+      })),
+  )
+}
+
+function queriesOf({
+  name,
+  schema: { type, examples = [] } = {},
+}: {
+  name: string
+  schema?: Schema
+}): string[] {
+  const values = type === 'boolean' ? [true, false] : examples
+  return values.map((value) => `?${name}=${encodeURIComponent(String(value))}`)
+}
