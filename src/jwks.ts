@@ -50,6 +50,8 @@ export function remoteKeySet(url: URL): KeySet {
     timeoutDuration: TIMEOUT,
     cooldownDuration: COOL_DOWN,
     cacheMaxAge: MAX_AGE,
+    // Fetches are minutes apart: a kept connection would most likely be one that the issuer has just closed.
+    headers: { connection: 'close' },
     [jwksCache]: cache as JWKSCacheInput,
     [customFetch]: async (address: string, init: RequestInit) => {
       if (Date.now() < retryAt) throw new Error('cooling down after a failed fetch')

@@ -319,6 +319,16 @@ t.test('200 unknown kids lead to one fetch in 30 s', async (t) => {
   }
 })
 
+t.test('no connection is kept that the issuer might close just when it is used again', async (t) => {
+  const connections: unknown[] = []
+  const { app, issuer } = await startIssuer(t, (response) => {
+    connections.push(response.req.headers.connection)
+    keySet(KEY)(response)
+  })
+  t.equal(await verdict(app, await issuer.token()), 200)
+  t.same(connections, ['close'])
+})
+
 t.test('200 requests at once share the first fetch', async (t) => {
   const { app, issuer } = await startIssuer(t)
   const token = await issuer.token()
