@@ -8,6 +8,7 @@ import { databaseProblem } from '../src/database-faults.ts'
 import { logRequest } from '../src/log.ts'
 import { type Fault, Problem, validationFailed } from '../src/problem.ts'
 import { requestId } from './request-id.ts'
+import { SECURITY_HEADERS } from './security-headers.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -157,7 +158,7 @@ function sendProblem(thrown: unknown, request: FastifyRequest, reply: FastifyRep
 
 /** For what fails before any hook runs, such as a malformed address: does what the hooks would have done. */
 export function frameworkErrors(error: Failure, request: FastifyRequest, reply: FastifyReply): void {
-  reply.header('x-request-id', request.id)
+  reply.headers({ ...SECURITY_HEADERS, 'x-request-id': request.id })
   for (const [name, value] of Object.entries(request.server.corsHeaders(request.headers.origin))) {
     reply.header(name, value)
   }

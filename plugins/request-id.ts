@@ -12,9 +12,9 @@ export function requestId({ headers }: Pick<IncomingMessage, 'headers'>): string
 /** Returns the request id with every answer, and logs the requests that did not wait for one. */
 export default fp(
   async (app) => {
-    app.addHook('onRequest', async (request, reply) => {
+    app.addHook('onRequest', (request, reply, done) => {
       reply.header('x-request-id', request.id)
-      checkHost(request.raw)
+      done(hasOneHost(request.raw) ? undefined : oneHostNeeded())
     })
     app.addHook('onRequestAbort', async (request) => {
       const { method, url } = request
@@ -25,13 +25,13 @@ export default fp(
 )
 
 /** RFC 9112, 3.2: a request has one Host. node:http lets two pass, and answers none with an empty body. */
-function checkHost({ rawHeaders, httpVersion }: IncomingMessage): void {
+function hasOneHost({ rawHeaders, httpVersion }: IncomingMessage): boolean {
   let hosts = 0
   for (let i = 0; i < rawHeaders.length; i += 2) {
     const name = rawHeaders[i] as string
     if (name.length === 4 && name.toLowerCase() === 'host') hosts += 1
   }
-  if (hosts > 1 || (hosts === 0 && httpVersion === '1.1')) {
-    throw new Problem(400, 'malformed_request', 'A request needs one Host header.')
-  }
+  return hosts === 1 || (hosts === 0 && httpVersion !== '1.1')
 }
+
+const oneHostNeeded = () => new Problem(400, 'malformed_request', 'A request needs one Host header.')

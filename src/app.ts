@@ -1,4 +1,3 @@
-import helmet from '@fastify/helmet'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import Fastify, { type FastifyBaseLogger } from 'fastify'
 import accounts from '../plugins/accounts.ts'
@@ -11,6 +10,7 @@ import errors, { clientErrorHandler, frameworkErrors } from '../plugins/errors.t
 import jwt from '../plugins/jwt.ts'
 import rateLimit from '../plugins/rate-limit.ts'
 import requestIds, { requestId } from '../plugins/request-id.ts'
+import securityHeaders from '../plugins/security-headers.ts'
 import validation from '../plugins/validation.ts'
 import auth from '../routes/auth.ts'
 import me from '../routes/me.ts'
@@ -32,17 +32,6 @@ const BODY_LIMIT_BYTES = 64 * 1024
 const REQUEST_TIMEOUT_MS = 15_000
 // Longer than the proxies in front keep a connection, so that they never write to one that is just being closed.
 const KEEP_ALIVE_TIMEOUT_MS = 72_000
-
-const FOR_PAGES = [
-  'crossOriginOpenerPolicy',
-  'crossOriginResourcePolicy',
-  'originAgentCluster',
-  'xDnsPrefetchControl',
-  'xDownloadOptions',
-  'xFrameOptions',
-  'xPermittedCrossDomainPolicies',
-  'xXssProtection',
-]
 
 // Where the task routes are mounted.
 const TASK_PREFIXES = [
@@ -79,14 +68,7 @@ export async function buildApp({ env: variables, database: db, logger = createLo
   await app.register(env, { env: variables })
   isTrustedProxy = app.config.isTrustedProxy
   await app.register(requestIds)
-  await app.register(helmet, {
-    contentSecurityPolicy: {
-      useDefaults: false,
-      directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] },
-    },
-    // For pages, of which there is but one, without anything to steal.
-    ...Object.fromEntries(FOR_PAGES.map((header) => [header, false])),
-  })
+  await app.register(securityHeaders)
   await app.register(cors)
   await app.register(validation)
   await app.register(docs)

@@ -10,7 +10,7 @@ export interface Piece {
 
 /** What pg lets a query write to a connection. */
 interface Wire {
-  stream: { cork(): void; uncork(): void }
+  stream: { cork(): void; uncork(): void; destroy(error: Error): void }
   close(message: { type: 'S'; name: string }): void
   parse(message: { name: string; text: string; types: number[] }): void
   bind(message: {
@@ -74,7 +74,7 @@ class Batch extends pg.Query {
     const { stream } = wire
     // Uncorked at the end of this tick: one write for all the batches that come in it.
     stream.cork()
-    process.nextTick(() => stream.uncork())
+    setImmediate(() => stream.uncork())
 
     const known = prepared.get(wire) ?? new Set()
     prepared.set(wire, known)
@@ -141,4 +141,10 @@ export function runBatch(client: pg.ClientBase, pieces: readonly Piece[]): Promi
   return new Promise((resolve, reject) => {
     client.query(new Batch(pieces, (error, rows) => (error ? reject(error) : resolve(rows))))
   })
+}
+
+/** Ends a connection at once: every batch on its way fails with this error. */
+export function hangUp(client: pg.ClientBase, error: Error): void {
+  const { connection } = client as unknown as { connection: Wire }
+  connection.stream.destroy(error)
 }

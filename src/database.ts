@@ -155,10 +155,8 @@ export async function connect({
     keepAlive: true,
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
   }
-  const pool = openPool({ ...config, query_timeout: statementTimeout + ANSWER_TIMEOUT_MS })
-  const lanes = new Lanes(pool, embedded ? 1 : poolMax)
-  // For migrations alone: everything else is a compiled statement.
-  const kysely = new Kysely<never>({ dialect: new PostgresDialect({ pool }) })
+  const pool = openPool(config)
+  const lanes = new Lanes(pool, embedded ? 1 : poolMax, statementTimeout + ANSWER_TIMEOUT_MS)
 
   function openPool(config: pg.PoolConfig): pg.Pool {
     const pool = new pg.Pool(config)
@@ -183,25 +181,31 @@ export async function connect({
     return rls ? { ...SETTINGS_WITH_ROLE, parameters: [...parameters, role] } : { ...SETTINGS, parameters }
   }
 
-  async function migrate(): Promise<string[]> {
-    // Not through the pool of requests: a migration may take longer than their time-outs.
-    const db = embedded
-      ? kysely
-      : new Kysely<never>({ dialect: new PostgresDialect({ pool: openPool({ ...config, max: 1 }) }) })
+  /**
+   * For what is no compiled statement, and run by the login itself: migrations, and checks of the schema. On a
+   * connection of its own, as migrations may take longer than requests; the embedded database has but one.
+   * @param timeout milliseconds for each query; undefined for no limit
+   */
+  async function asLogin<T>(use: (db: Kysely<never>) => Promise<T>, timeout?: number): Promise<T> {
+    const own = embedded ? pool : openPool({ ...config, max: 1, query_timeout: timeout })
     try {
-      const done = await migrateToLatest(db)
-      if (rls) await grantRoles(db, roles)
-      return done
+      return await use(new Kysely<never>({ dialect: new PostgresDialect({ pool: own }) }))
     } finally {
-      if (!embedded) await db.destroy()
+      if (!embedded) await own.end()
     }
   }
 
-  // Once true it stays so. Under load the lanes leave the pool no connection to ask again with.
-  let migrated = false
+  const migrate = () =>
+    asLogin(async (db) => {
+      const done = await migrateToLatest(db)
+      if (rls) await grantRoles(db, roles)
+      return done
+    })
+
+  let migrated = false // once true it stays so
 
   async function check(): Promise<void> {
-    migrated ||= await isMigrated(kysely)
+    migrated ||= await asLogin(isMigrated, statementTimeout)
     if (!migrated) {
       throw unavailable('not_migrated', 'The database lacks migrations. Run: npm run migrate')
     }
@@ -217,18 +221,19 @@ export async function connect({
     })
   }
 
-  async function diagnose(): Promise<string[]> {
-    if (!(await isMigrated(kysely))) return ['The database lacks migrations. Run: npm run migrate']
-    const faults = (await unprotectedTables(kysely, roles[USER_ROLE])).map(
-      (table) =>
-        `Row-level security is not forced on ${table}. Its migration should call protect(db, '${table}').`,
-    )
-    const grants = rls ? await missingGrants(kysely, roles) : []
-    return [
-      ...faults,
-      ...grants.map((grant) => `The owner of the database, or an administrator, must run: ${grant}`),
-    ]
-  }
+  const diagnose = () =>
+    asLogin(async (db) => {
+      if (!(await isMigrated(db))) return ['The database lacks migrations. Run: npm run migrate']
+      const faults = (await unprotectedTables(db, roles[USER_ROLE])).map(
+        (table) =>
+          `Row-level security is not forced on ${table}. Its migration should call protect(db, '${table}').`,
+      )
+      const grants = rls ? await missingGrants(db, roles) : []
+      return [
+        ...faults,
+        ...grants.map((grant) => `The owner of the database, or an administrator, must run: ${grant}`),
+      ]
+    }, statementTimeout)
 
   return {
     embedded: embedded !== undefined,
@@ -238,7 +243,8 @@ export async function connect({
     check,
     diagnose,
     async close() {
-      await kysely.destroy()
+      lanes.close()
+      await pool.end()
       await embedded?.close()
     },
   }

@@ -1,74 +1,96 @@
 import type pg from 'pg'
+import { hangUp } from './batch.ts'
 import { isConnectionFault } from './database-faults.ts'
 
 interface Lane {
-  client: pg.PoolClient
-  /** Batches on their way. */
-  load: number
-  broken: boolean
+  /** Undefined until it is connected. */
+  client: pg.PoolClient | undefined
+  connecting: Promise<pg.PoolClient>
+  /** When each batch that is on its way was given to it, oldest first: PostgreSQL answers in order. */
+  sent: number[]
 }
+
+// Many on one connection share system calls and wake-ups of PostgreSQL, which cost more than most statements.
+const FULL = 16
+// What has taken this long may take much longer: nothing more is written behind it, as long as there is another way.
+const STALLED_MS = 20
+const WATCH_MS = 500
 
 /**
  * Lets several requests share a connection: each writes its whole batch at once and PostgreSQL answers in order, so
- * nobody waits for the other's round trip. The pool keeps its part: connecting, time-outs, broken and idle ones.
+ * nobody waits for the other's round trip. The pool keeps its part: connecting, broken and idle ones.
  *
- * A slow statement holds up what is behind it in its lane until its time-out; new work goes to the least loaded lane.
+ * A slow statement holds up what was written behind it, for `timeout` at most.
  */
 export class Lanes {
   readonly #pool: pg.Pool
   readonly #max: number
   readonly #lanes = new Set<Lane>()
-  readonly #opening = new Set<Promise<Lane>>()
+  readonly #watch: NodeJS.Timeout
 
-  /** @param max lanes, at most the pool's connections */
-  constructor(pool: pg.Pool, max: number) {
+  /**
+   * @param max lanes, at most the pool's connections
+   * @param timeout milliseconds (and up to 500 more) that a batch may wait for its answer; its connection is cut then.
+   *   One timer for all: pg's own, one for each query, keeps every query in memory until the next full collection.
+   */
+  constructor(pool: pg.Pool, max: number, timeout: number) {
     this.#pool = pool
     this.#max = max
+    this.#watch = setInterval(() => this.#cut(timeout), WATCH_MS).unref()
   }
 
   /** @param batch writes all its queries before it first waits, or batches would mix */
   async run<T>(batch: (client: pg.PoolClient) => Promise<T>): Promise<T> {
-    const lane = await this.#take()
+    const lane = this.#take()
+    lane.sent.push(performance.now())
     try {
-      return await batch(lane.client)
+      return await batch(lane.client ?? (await lane.connecting))
     } catch (error) {
-      if (isConnectionFault(error)) lane.broken = true
+      if (isConnectionFault(error)) this.#drop(lane)
       throw error
     } finally {
-      lane.load -= 1
-      if (lane.broken) this.#lanes.delete(lane)
-      if (lane.load === 0) this.#close(lane)
+      lane.sent.shift()
+      if (lane.sent.length === 0 && this.#lanes.delete(lane)) lane.client?.release()
     }
   }
 
-  /** A new lane while there may be more, else the least loaded, else the first that opens. */
-  async #take(): Promise<Lane> {
-    if (this.#lanes.size + this.#opening.size < this.#max) return this.#open()
+  /** Ends the watch; the connections are the pool's to close. */
+  close(): void {
+    clearInterval(this.#watch)
+  }
+
+  /** The first lane that has room, else a new one, else the one with the least before it. */
+  #take(): Lane {
+    const stalled = performance.now() - STALLED_MS
     let least: Lane | undefined
     for (const lane of this.#lanes) {
-      if (!lane.broken && (!least || lane.load < least.load)) least = lane
+      if (lane.sent.length < FULL && (lane.sent[0] ?? Infinity) > stalled) return lane
+      if (!least || lane.sent.length < least.sent.length) least = lane
     }
-    least ??= await Promise.race(this.#opening)
-    // At once, or the lane might be closed before it is used.
-    least.load += 1
-    return least
+    return least && this.#lanes.size >= this.#max ? least : this.#open()
   }
 
-  #open(): Promise<Lane> {
-    const opening = this.#pool
-      .connect()
-      .then((client) => {
-        const lane = { client, load: 1, broken: false }
-        this.#lanes.add(lane)
-        return lane
-      })
-      .finally(() => this.#opening.delete(opening))
-    this.#opening.add(opening)
-    return opening
+  #open(): Lane {
+    const connecting = this.#pool.connect()
+    const lane: Lane = { client: undefined, connecting, sent: [] }
+    connecting.then(
+      (client) => (lane.client = client),
+      () => this.#lanes.delete(lane),
+    )
+    this.#lanes.add(lane)
+    return lane
   }
 
-  #close(lane: Lane): void {
-    this.#lanes.delete(lane)
-    lane.client.release(lane.broken)
+  /** Nothing more is sent on a broken connection, and the pool does not get it back. */
+  #drop(lane: Lane): void {
+    if (this.#lanes.delete(lane)) lane.client?.release(true)
+  }
+
+  /** Cuts connections that do not answer at all: the server should have cancelled the statement long since. */
+  #cut(timeout: number): void {
+    const latest = performance.now() - timeout
+    for (const { client, sent } of this.#lanes) {
+      if (client && (sent[0] ?? Infinity) < latest) hangUp(client, new Error('Query read timeout'))
+    }
   }
 }
