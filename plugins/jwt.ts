@@ -35,16 +35,14 @@ declare module 'fastify' {
   }
 }
 
-/** A token that was verified, and how long that holds: for a while, and as long as the issuer's keys are the same. */
+/** A token that was verified. That holds until it expires, and as long as the issuer's keys are known to be the same. */
 interface Verified {
   user: User
-  until: number
-  /** When the keys that it was verified with cease to be fresh; undefined for a secret. */
+  /** Until when the keys that it was verified with were fresh, in milliseconds since 1970; undefined for a secret. */
   keys: number | undefined
 }
 
 const CACHED_TOKENS = 10_000
-const CACHE_MS = 30_000
 
 /** Verifies the bearer token (src/verifier.ts has the rules) and decorates `request.user`. */
 export default fp(
@@ -77,13 +75,8 @@ export default fp(
 
     // By the whole token: what differs in one character is another.
     const verified = new LRUCache<string, Verified>({ max: CACHED_TOKENS })
-    const isStillGood = ({ user, until, keys }: Verified) =>
-      Date.now() < until && (keys === undefined || keys === keySet?.freshUntil()) && !isExpired(user.claims)
-
-    function remember(credential: string, user: User, { header }: UnverifiedToken): void {
-      const keys = header.alg === 'HS256' ? undefined : keySet?.freshUntil()
-      verified.set(credential, { user, until: Math.min(Date.now() + CACHE_MS, keys ?? Infinity), keys })
-    }
+    const isStillGood = ({ user, keys }: Verified) =>
+      !isExpired(user.claims) && (keys === undefined || (Date.now() < keys && keys === keySet?.freshUntil()))
 
     async function verify(request: FastifyRequest): Promise<User> {
       const credential = readCredential(authorizationOf(request))
@@ -95,7 +88,8 @@ export default fp(
         throw error instanceof Problem ? error : invalidToken(error)
       })
       const user = userOf(token, options)
-      remember(credential, user, token)
+      const keys = token.header.alg === 'HS256' ? undefined : keySet?.freshUntil()
+      verified.set(credential, { user, keys })
       return user
     }
 

@@ -89,6 +89,8 @@ export interface Step extends Piece {
   /** Whose rows it may see and take; empty for the tables that belong to nobody. */
   readonly userId: string
   readonly role: Role
+  /** Whether it changes anything, and so waits for the disk: it takes another connection then. Default false. */
+  readonly writes?: boolean
 }
 
 export interface Database {
@@ -169,7 +171,8 @@ export async function connect({
   function run(steps: readonly Step[]): Promise<unknown[][]> {
     const pieces = steps.flatMap((step) => [settingsOf(step), step])
     const batch = prepare ? pieces : pieces.map(({ sql, parameters }) => ({ name: '', sql, parameters }))
-    return lanes.run(async (client) => {
+    const writes = steps.some((step) => step.writes === true)
+    return lanes.run(writes, async (client) => {
       const rows = await runBatch(client, batch)
       return rows.filter((_, i) => i % 2 === 1)
     })

@@ -71,6 +71,7 @@ export class Statement<Values, Row, Of extends 'user' | 'nobody'> {
   readonly sql: string
   /** What the guard has proved. */
   readonly query: RootOperationNode
+  readonly writes: boolean
   readonly #parameters: readonly unknown[]
   /** Only for the compiler: what it may be run by, and the type of a row. */
   readonly of?: Of
@@ -81,6 +82,7 @@ export class Statement<Values, Row, Of extends 'user' | 'nobody'> {
     this.name = createHash('sha256').update(sql).digest('base64url').slice(0, 16)
     this.sql = sql
     this.query = query
+    this.writes = query.kind !== 'SelectQueryNode'
     this.#parameters = parameters
   }
 
@@ -160,12 +162,13 @@ abstract class Scope<Of extends 'user' | 'nobody'> {
 
   /** The statement with its values, to be run with others in one transaction: Database.run(). */
   step<Values, Row>(statement: Statement<Values, Row, Of>, values: Values): Step {
-    const { name, sql } = statement
+    const { name, sql, writes } = statement
     return {
       userId: this.#userId,
       role: this.#role,
       name,
       sql,
+      writes,
       parameters: statement.bind(this.#userId, values),
     }
   }

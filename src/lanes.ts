@@ -8,10 +8,13 @@ interface Lane {
   connecting: Promise<pg.PoolClient>
   /** When each batch that is on its way was given to it, oldest first: PostgreSQL answers in order. */
   sent: number[]
+  writes: boolean
 }
 
-// Many on one connection share system calls and wake-ups of PostgreSQL, which cost more than most statements.
-const FULL = 16
+// Many reads on one connection share system calls and wake-ups of PostgreSQL, which cost more than most statements.
+const FULL_OF_READS = 64
+// A write waits for the disk at its commit; on connections of their own several wait for one and the same flush.
+const FULL_OF_WRITES = 2
 // What has taken this long may take much longer: nothing more is written behind it, as long as there is another way.
 const STALLED_MS = 20
 const WATCH_MS = 500
@@ -39,9 +42,12 @@ export class Lanes {
     this.#watch = setInterval(() => this.#cut(timeout), WATCH_MS).unref()
   }
 
-  /** @param batch writes all its queries before it first waits, or batches would mix */
-  async run<T>(batch: (client: pg.PoolClient) => Promise<T>): Promise<T> {
-    const lane = this.#take()
+  /**
+   * @param writes whether the batch changes anything; a wrong answer costs but time
+   * @param batch writes all its queries before it first waits, or batches would mix
+   */
+  async run<T>(writes: boolean, batch: (client: pg.PoolClient) => Promise<T>): Promise<T> {
+    const lane = this.#take(writes)
     lane.sent.push(performance.now())
     try {
       return await batch(lane.client ?? (await lane.connecting))
@@ -59,20 +65,22 @@ export class Lanes {
     clearInterval(this.#watch)
   }
 
-  /** The first lane that has room, else a new one, else the one with the least before it. */
-  #take(): Lane {
+  /** The first lane of its kind that has room, else a new one, else the one with the least before it. */
+  #take(writes: boolean): Lane {
+    const full = writes ? FULL_OF_WRITES : FULL_OF_READS
     const stalled = performance.now() - STALLED_MS
     let least: Lane | undefined
     for (const lane of this.#lanes) {
-      if (lane.sent.length < FULL && (lane.sent[0] ?? Infinity) > stalled) return lane
+      if (lane.writes === writes && lane.sent.length < full && (lane.sent[0] ?? Infinity) > stalled)
+        return lane
       if (!least || lane.sent.length < least.sent.length) least = lane
     }
-    return least && this.#lanes.size >= this.#max ? least : this.#open()
+    return least && this.#lanes.size >= this.#max ? least : this.#open(writes)
   }
 
-  #open(): Lane {
+  #open(writes: boolean): Lane {
     const connecting = this.#pool.connect()
-    const lane: Lane = { client: undefined, connecting, sent: [] }
+    const lane: Lane = { client: undefined, connecting, sent: [], writes }
     connecting.then(
       (client) => (lane.client = client),
       () => this.#lanes.delete(lane),
