@@ -1,5 +1,6 @@
 import fastifyEnv from '@fastify/env'
 import proxyAddr from '@fastify/proxy-addr'
+import Fastify from 'fastify'
 import fp from 'fastify-plugin'
 import { Env } from '../schemas/env.ts'
 import { type OriginMatcher, parseOrigins } from '../src/origins.ts'
@@ -48,7 +49,7 @@ export interface EnvOptions {
 }
 
 /** Checks the environment against schemas/env, and reads from it what a schema cannot say. */
-export default fp<EnvOptions>(
+const plugin = fp<EnvOptions>(
   async (app, { env }) => {
     // An empty variable is an unset one: a line of .env.example that was left as it is.
     const data = Object.fromEntries(Object.entries(env).filter(([, value]) => value?.trim()))
@@ -59,12 +60,23 @@ export default fp<EnvOptions>(
       faults.push(...schemaFaults(error as Error))
     }
     // What the schema refuses is told with all the rest; data then only serves to find it.
-    const config = readConfig(faults.length > 0 ? (data as unknown as Env) : app.getEnvs<Env>(), faults)
+    const config = interpret(faults.length > 0 ? (data as unknown as Env) : app.getEnvs<Env>(), faults)
     app.log.level = config.LOG_LEVEL
     app.decorate('config', config)
   },
   { name: 'env' },
 )
+export default plugin
+
+/**
+ * The environment for those who need no more of the app.
+ * @throws ConfigError
+ */
+export async function readConfig(env: EnvOptions['env']): Promise<Config> {
+  const app = Fastify()
+  await app.register(plugin, { env })
+  return app.config
+}
 
 function schemaFaults(
   error: Error & { errors?: { instancePath: string; message?: string; params?: object }[] },
@@ -78,7 +90,7 @@ function schemaFaults(
 }
 
 /** @throws ConfigError */
-function readConfig(env: Env, faults: string[]): Config {
+function interpret(env: Env, faults: string[]): Config {
   /** Runs one check; what it throws names the variable it was run for. */
   function read<T>(name: keyof Env, fn: () => T): T | undefined {
     try {
@@ -128,6 +140,10 @@ function readConfig(env: Env, faults: string[]): Config {
     faults.push('DATABASE_URL must be set in production: postgres://USER:PASSWORD@HOST/DATABASE')
   }
   read(env.DATABASE_URL ? 'DATABASE_URL' : 'NEON_DATABASE_URL', () => checkDatabaseUrl(databaseUrl))
+
+  if (env.WEB_CONCURRENCY > 1 && (databaseUrl ?? 'pglite:').startsWith('pglite:')) {
+    faults.push('WEB_CONCURRENCY must be 1 on the embedded database: only one process can use it')
+  }
 
   const origins = env.FRONTEND_URL ?? env.ALLOWED_ORIGINS
   if (origins === undefined && production) {

@@ -99,6 +99,13 @@ export const Env = Type.Object({
   ),
   HOST: Type.String({ default: '0.0.0.0', description: 'address to listen on' }),
   PORT: Type.Integer({ minimum: 0, maximum: 65535, default: 8000, description: 'port to listen on' }),
+  WEB_CONCURRENCY: Type.Integer({
+    minimum: 1,
+    maximum: 128,
+    default: 1,
+    description:
+      'processes that share the port, each with its own connections, and limits unless REDIS_URL is set',
+  }),
   LOG_LEVEL: oneOf(
     ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'],
     'least severe level that is logged',

@@ -23,7 +23,8 @@ export function createLogger(stream: DestinationStream = standardOutput()): Logg
 
 /** Written in the background, so that a slow reader does not hold up requests; the rest when the process ends. */
 function standardOutput(): DestinationStream {
-  const stream = destination({ dest: 1, sync: false })
+  // Lines go out in chunks that a pipe takes whole (PIPE_BUF), so that those of several processes do not mix.
+  const stream = destination({ dest: 1, sync: false, maxWrite: 4096 })
   process.on('exit', () => stream.flushSync())
   return stream
 }

@@ -1,21 +1,33 @@
+import cluster from 'node:cluster'
 import closeWithGrace from 'close-with-grace'
-import { buildApp } from './app.ts'
+import { readConfig } from '../plugins/env.ts'
 import { exitWith } from './exit.ts'
 import { createLogger } from './log.ts'
+import { DRAIN, runWorkers } from './workers.ts'
 
 // Longer than a request may take, shorter than the time the platform waits before it kills.
 const DRAIN_MS = 8_000
 
 const logger = createLogger()
 try {
+  const { WEB_CONCURRENCY } = await readConfig(process.env)
+  if (cluster.isPrimary && WEB_CONCURRENCY > 1) runWorkers(WEB_CONCURRENCY, { delay: DRAIN_MS + 500, logger })
+  else await serve()
+} catch (error) {
+  exitWith(error)
+}
+
+async function serve(): Promise<void> {
+  const { buildApp } = await import('./app.ts') // not loaded by a process that only starts others
   const app = await buildApp({ env: process.env, logger })
-  closeWithGrace({ delay: DRAIN_MS, logger }, async ({ err }) => {
+  const { close } = closeWithGrace({ delay: DRAIN_MS, logger }, async ({ err }) => {
     if (err) app.log.fatal({ err }, 'uncaught error, shutting down')
     await app.close()
+  })
+  cluster.worker?.on('message', (message) => {
+    if (message === DRAIN) void close()
   })
   await app.listen({ port: app.config.PORT, host: app.config.HOST }).catch((error) => {
     throw Object.assign(error, { syscall: 'listen' }) // also where looking HOST up failed
   })
-} catch (error) {
-  exitWith(error)
 }

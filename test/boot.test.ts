@@ -143,6 +143,7 @@ const BAD: Record<keyof Env, (string | [value: string, others: Variables])[]> = 
     ['256.0.0.1', production],
   ],
   PORT: ['http', '65536', '-1', '80.5'],
+  WEB_CONCURRENCY: ['0', '129', 'auto', ['2', { DATABASE_URL: 'pglite:memory' }]],
   LOG_LEVEL: ['verbose', 'INFO'],
   DOCS: ['false', 'yes'],
 }

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
 import { join, resolve } from 'node:path'
 import { text } from 'node:stream/consumers'
@@ -40,17 +40,28 @@ function run(t: Test, args: string[], variables: Variables): Run {
 }
 
 /** Starts the server and waits until it listens. */
-async function start(t: Test, variables: Variables = {}): Promise<Run & { url: string }> {
+async function start(t: Test, variables: Variables = {}): Promise<Run & { url: string; log: () => string }> {
   const server = run(t, [SERVER], { ...VALID, ...variables })
+  let log = ''
   const url = await new Promise<string>((listening, failed) => {
-    let log = ''
     server.child.stdout?.on('data', (chunk) => {
       const [, address] = /Server listening at ([^"]+)"/.exec((log += chunk)) ?? []
       if (address) listening(address)
     })
     server.ended.then(({ stderr }) => failed(new Error(`did not start: ${stderr}`)), failed)
   })
-  return { ...server, url }
+  return { ...server, url, log: () => log }
+}
+
+/** The processes of a server with WEB_CONCURRENCY. */
+function workersOf({ child: { pid } }: Run): number[] {
+  const path = `/proc/${pid}/task/${pid}/children`
+  return existsSync(path) ? readFileSync(path, 'utf8').split(' ').filter(Boolean).map(Number) : []
+}
+
+/** Waits until so many processes have come to listen. */
+async function started({ log }: { log: () => string }, count: number): Promise<void> {
+  while (log().split('Server listening').length <= count) await sleep(50)
 }
 
 async function stop({ child, ended }: Run, signal: NodeJS.Signals = 'SIGTERM') {
@@ -326,6 +337,30 @@ t.test('on PostgreSQL', { skip: !process.env.TEST_DATABASE_URL }, async (t) => {
     await isUp()
     t.equal(server.child.exitCode, null, 'it was never restarted')
     t.equal((await stop(server)).code, 0)
+  })
+
+  t.test('several processes', async (t) => {
+    const variables = { DATABASE_URL: await databaseUrl(), WEB_CONCURRENCY: '2' }
+    const server = await start(t, variables)
+    await started(server, 2)
+    await Promise.all(Array.from({ length: 20 }, async (_, i) => add(server.url, `task ${i}`)))
+    t.equal((await tasks(server.url)).length, 20)
+
+    const [first = 0, second = 0] = workersOf(server)
+    process.kill(first, 'SIGKILL')
+    while (workersOf(server).includes(first) || workersOf(server).length < 2) await sleep(50)
+    t.ok(workersOf(server).includes(second), 'the other one goes on')
+    t.equal((await tasks(server.url)).length, 20)
+
+    const port = new URL(server.url).port
+    await fails(t, run(t, [SERVER], { ...VALID, ...variables, PORT: port }), /Port \d+ is taken/)
+
+    await started(server, 3)
+    const { code, stdout, stderr } = await stop(server)
+    t.equal(code, 0)
+    t.equal(stderr, '')
+    t.match(stdout, /"signal":"SIGKILL","msg":"a process ended unasked: starting another"/)
+    t.same(workersOf(server), [], 'none is left')
   })
 
   t.test('production does not migrate by itself', async (t) => {
