@@ -4,8 +4,10 @@ import autocannon, { type Client, type Request } from 'autocannon'
 export const USERS = 1000
 export const TASKS_PER_USER = 100
 export const CONNECTIONS = 64
+const REQUESTS = 6400
 
 export type Scenario = 'list' | 'get' | 'create' | 'mix'
+export type Make = (caller: Caller) => Request
 
 /** What a user asks for: their token, and one of their tasks. */
 export interface Caller {
@@ -21,8 +23,13 @@ export interface Load {
   p99: number
 }
 
-const kinds: Record<Scenario, (caller: Caller) => Request> = {
-  list: ({ token }) => ({ method: 'GET', path: '/todos?limit=20', headers: bearer(token) }),
+/** A request for an address. */
+export const at =
+  (path: string): Make =>
+  ({ token }) => ({ method: 'GET', path, headers: bearer(token) })
+
+export const scenarios: Record<Scenario, Make> = {
+  list: at('/todos?limit=20'),
   get: ({ token, tasks }) => ({ method: 'GET', path: `/todos/${pick(tasks)}`, headers: bearer(token) }),
   create: ({ token }) => ({
     method: 'POST',
@@ -32,9 +39,9 @@ const kinds: Record<Scenario, (caller: Caller) => Request> = {
   }),
   mix(caller) {
     const dice = Math.random()
-    if (dice < 0.7) return kinds.list(caller)
-    if (dice < 0.9) return kinds.get(caller)
-    if (dice < 0.95) return kinds.create(caller)
+    if (dice < 0.7) return scenarios.list(caller)
+    if (dice < 0.9) return scenarios.get(caller)
+    if (dice < 0.95) return scenarios.create(caller)
     return {
       method: 'PATCH',
       path: `/todos/${pick(caller.tasks)}/toggle`,
@@ -49,22 +56,23 @@ const pick = <T>(list: readonly T[]): T => list[randomInt(list.length)] as T
 
 /**
  * Loads a server for some seconds with the requests of random users.
- * @throws if a single answer is not 2xx
+ * @throws Error if a single answer is not 2xx
  */
 export async function load(
   url: string,
-  scenario: Scenario,
+  make: Make,
   callers: readonly Caller[],
   { seconds, connections = CONNECTIONS }: { seconds: number; connections?: number },
 ): Promise<Load> {
-  const make = kinds[scenario]
   const result = await autocannon({
     url,
     connections,
     duration: seconds,
     // Each connection goes round requests of its own, made beforehand: nothing is built while it is measured.
     setupClient: (client: Client) =>
-      client.setRequests(Array.from({ length: 500 }, () => make(pick(callers)))),
+      client.setRequests(
+        Array.from({ length: Math.ceil(REQUESTS / connections) }, () => make(pick(callers))),
+      ),
   })
   const wrong = result.non2xx + result.errors + result.timeouts
   if (wrong > 0) throw new Error(`${wrong} of ${result.requests.total} answers of ${url} were not 2xx`)

@@ -24,23 +24,34 @@ export async function makeDatabase(
   }
 }
 
-/** Fills a database with users who have some tasks each; returns their tasks. */
-export async function seed(url: string, users: number, tasks: number): Promise<Map<string, number[]>> {
+/**
+ * Gives users some tasks each.
+ * @returns the ids of up to 100 tasks of each
+ */
+export async function seed(
+  url: string,
+  { users, tasks, prefix = 'user' }: { users: number; tasks: number; prefix?: string },
+): Promise<Map<string, number[]>> {
   const database = await connect({ url, poolMax: 4, statementTimeout: 600_000 })
   await database.migrate()
-  const sql = `insert into tasks (user_id, title, description)
-    select $1, 'Task ' || n, 'Something to do' from generate_series(1, $2::int) n returning id`
+  const sql = `with made as (
+      insert into tasks (user_id, title, description)
+      select $1, 'Task ' || n, 'Something to do' from generate_series(1, $2::int) n returning id
+    ) select id from made limit 100`
   const owned = new Map<string, number[]>()
-  for (let i = 0; i < users; i++) {
-    const userId = `user-${i}`
-    const [rows] = await database.run([
-      { userId, role: 'taskward_user', name: 'seed', sql, parameters: [userId, tasks] },
-    ])
-    owned.set(
-      userId,
-      (rows as { id: number }[]).map(({ id }) => id),
-    )
+  const names = Array.from({ length: users }, (_, i) => `${prefix}-${i}`)
+  const fill = async () => {
+    for (let userId = names.pop(); userId; userId = names.pop()) {
+      const [rows] = await database.run([
+        { userId, role: 'taskward_user', writes: true, name: 'seed', sql, parameters: [userId, tasks] },
+      ])
+      owned.set(
+        userId,
+        (rows as { id: number }[]).map(({ id }) => id),
+      )
+    }
   }
+  await Promise.all(Array.from({ length: 16 }, fill))
   await database.close()
   return owned
 }

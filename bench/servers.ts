@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { openSync, readFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
+import packageJson from '../package.json' with { type: 'json' }
 
 export interface Server {
   url: string
@@ -10,21 +11,27 @@ export interface Server {
   stop(): Promise<void>
 }
 
-/** Starts a server of its own process, with its log in a file, and waits until it answers. */
+/** What `npm start` runs. */
+export const TASKWARD = packageJson.scripts.start.split(' ').slice(1)
+
+/**
+ * Starts a server of its own process, with its log in a file, and waits until it answers.
+ * @param args of node: options and the file
+ */
 export async function start(
-  file: string,
+  args: readonly string[],
   env: Record<string, string>,
   logFile = '/dev/null',
 ): Promise<Server> {
   const port = await freePort()
   const log = openSync(logFile, 'a')
-  const child = spawn(process.execPath, [file], {
+  const child = spawn(process.execPath, args, {
     env: { PATH: process.env.PATH, ...env, PORT: String(port), HOST: '127.0.0.1' },
     stdio: ['ignore', log, 'inherit'],
   })
   const url = `http://127.0.0.1:${port}`
   for (let attempt = 0; !(await answers(url)); attempt++) {
-    if (attempt > 100 || child.exitCode !== null) throw new Error(`${file} does not start`)
+    if (attempt > 100 || child.exitCode !== null) throw new Error(`${args.at(-1)} does not start`)
     await sleep(100)
   }
   return { url, rss: () => rssOf(child), stop: () => stop(child) }

@@ -1,0 +1,109 @@
+import { writeFileSync } from 'node:fs'
+import {
+  type Caller,
+  CONNECTIONS,
+  load,
+  type Load,
+  type Make,
+  type Scenario,
+  scenarios,
+  TASKS_PER_USER,
+  USERS,
+} from './load.ts'
+import { callersOf, seed } from './seed.ts'
+import { type Server, start, TASKWARD } from './servers.ts'
+import { median, print, type Setup, withSetup } from './setup.ts'
+
+const GOALS: Record<Scenario, string> = { list: '≥ 1.3', get: '≥ 1.0', create: '≥ 1.0', mix: '≥ 1.2' }
+const ROUNDS = 5
+const SECONDS = 3
+
+/** One load on each side. */
+interface Pair {
+  ours: Load
+  other: Load
+}
+type Side = [server: Server, callers: readonly Caller[]]
+
+const ratio = ({ ours, other }: Pair): number => ours.rate / other.rate
+
+/**
+ * Compares the service, with everything on as in production, with a server by hand (bench/bare.ts): alternately, in
+ * one run, on one database. What counts is the ratio; the figures themselves are the machine's. Writes
+ * bench/RESULTS.md.
+ */
+export const compare = (address: string): Promise<void> => withSetup(address, measure)
+
+async function measure({ url, issuer, env, logFile, machine }: Setup): Promise<void> {
+  const owned = await seed(url, { users: USERS, tasks: TASKS_PER_USER })
+  const withSecret = await callersOf(owned, (sub) => issuer.sign('HS256', sub))
+  const withKey = await callersOf(owned, (sub) => issuer.sign('EdDSA', sub))
+  const servers: Server[] = []
+  async function open(...args: Parameters<typeof start>): Promise<Server> {
+    const server = await start(...args)
+    servers.push(server)
+    return server
+  }
+
+  try {
+    const bare = await open(['bench/bare.ts'], env)
+    const ours = await open(TASKWARD, env, logFile)
+    const rows: string[] = []
+    for (const [name, make] of Object.entries(scenarios)) {
+      const pairs = await alternate(name, make, [ours, withSecret], [bare, withSecret])
+      rows.push(row(`${name}, to the server by hand`, pairs, GOALS[name as Scenario]))
+    }
+    const memory = `${ours.rss().toFixed(0)} MB, the server by hand ${bare.rss().toFixed(0)} MB`
+
+    const { list } = scenarios
+    const keys = await alternate('EdDSA', list, [ours, withKey], [ours, withSecret])
+    rows.push(row('list with EdDSA tokens, to HS256', keys, '≥ 0.9'))
+    const two = await open(TASKWARD, { ...env, WEB_CONCURRENCY: '2' }, logFile)
+    const processes = await alternate('WEB_CONCURRENCY=2', list, [two, withSecret], [ours, withSecret])
+    rows.push(row('list with WEB_CONCURRENCY=2, to 1', processes, ''))
+    const empty = await open(['bench/empty.ts'], env)
+    const limit = await alternate('empty', list, [ours, withSecret], [empty, withSecret])
+    rows.push(row('list, to an empty Fastify route', limit, ''))
+
+    const report = [
+      '# Benchmark results',
+      '',
+      machine,
+      '',
+      `${CONNECTIONS} connections; ${USERS} users with ${TASKS_PER_USER} tasks each; \`list\` is 20 tasks of a random user, \`mix\` is 70 % list, ` +
+        `20 % get, 10 % create or toggle. Medians of ${ROUNDS} rounds of ${SECONDS} s, both sides alternately.`,
+      '',
+      '| | ratio | spread | goal | requests/s | p99 in ms |',
+      '| --- | --- | --- | --- | --- | --- |',
+      ...rows,
+      '',
+      `Memory after the first four: taskward ${memory}.`,
+      '',
+    ].join('\n')
+    writeFileSync('bench/RESULTS.md', report)
+    print(report)
+  } finally {
+    await Promise.all(servers.map((server) => server.stop()))
+  }
+}
+
+/** The first round warms both up, and does not count. */
+async function alternate(name: string, make: Make, ours: Side, other: Side): Promise<Pair[]> {
+  const one = ([{ url }, callers]: Side) => load(url, make, callers, { seconds: SECONDS })
+  const pairs: Pair[] = []
+  for (let round = 0; round <= ROUNDS; round++) {
+    pairs.push({ ours: await one(ours), other: await one(other) })
+    print(`${name}: ${ratio(pairs.at(-1) as Pair).toFixed(2)}${round === 0 ? ' (warming up)' : ''}`)
+  }
+  return pairs.slice(1)
+}
+
+function row(name: string, pairs: Pair[], goal: string): string {
+  const ratios = pairs.map(ratio)
+  const both = (figure: keyof Load) =>
+    (['ours', 'other'] as const)
+      .map((side) => median(pairs.map((pair) => pair[side][figure])).toFixed(0))
+      .join(' / ')
+  const spread = `${Math.min(...ratios).toFixed(2)}–${Math.max(...ratios).toFixed(2)}`
+  return `| ${name} | **${median(ratios).toFixed(2)}** | ${spread} | ${goal} | ${both('rate')} | ${both('p99')} |`
+}
