@@ -157,6 +157,7 @@ export async function connect({
     keepAlive: true,
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
   }
+  const settings = rls ? SETTINGS_WITH_ROLE : SETTINGS
   const pool = openPool(config)
   const lanes = new Lanes(pool, embedded ? 1 : poolMax, statementTimeout + ANSWER_TIMEOUT_MS)
 
@@ -168,20 +169,22 @@ export async function connect({
     return pool
   }
 
-  function run(steps: readonly Step[]): Promise<unknown[][]> {
-    const pieces = steps.flatMap((step) => [settingsOf(step), step])
-    const batch = prepare ? pieces : pieces.map(({ sql, parameters }) => ({ name: '', sql, parameters }))
-    const writes = steps.some((step) => step.writes === true)
-    return lanes.run(writes, async (client) => {
-      const rows = await runBatch(client, batch)
-      return rows.filter((_, i) => i % 2 === 1)
-    })
+  async function run(steps: readonly Step[]): Promise<unknown[][]> {
+    const pieces: Piece[] = []
+    let writes = false
+    for (const step of steps) {
+      pieces.push(settingsOf(step), prepare ? step : { ...step, name: '' })
+      if (step.writes) writes = true
+    }
+    const rows = await lanes.run(writes, (client) => runBatch(client, pieces))
+    return steps.map((_, i) => rows[2 * i + 1] as unknown[])
   }
 
   /** What holds for a statement, until its transaction ends: whose rows, under which role, and for how long. */
   function settingsOf({ userId, role }: Step): Piece {
-    const parameters = [userId, statementTimeout]
-    return rls ? { ...SETTINGS_WITH_ROLE, parameters: [...parameters, role] } : { ...SETTINGS, parameters }
+    const name = prepare ? settings.name : ''
+    const parameters = rls ? [userId, statementTimeout, role] : [userId, statementTimeout]
+    return { name, sql: settings.sql, parameters }
   }
 
   /**
