@@ -6,6 +6,7 @@ import { join, resolve } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
+import packageJson from '../package.json' with { type: 'json' }
 import type { Task } from '../schemas/task.ts'
 import { databaseUrl, identity, SECRET } from './helper.ts'
 
@@ -136,6 +137,11 @@ t.test('it starts, answers and ends on SIGTERM', async (t) => {
   t.equal(exitCode, 0)
   t.ok(ms < 10_000, `within 10 s: ${ms} ms`)
   await t.rejects(fetch(`${server.url}/health`))
+})
+
+t.test('the container runs what npm start runs', async (t) => {
+  const command = /^CMD (\[.+\])$/m.exec(readFileSync('Dockerfile', 'utf8'))?.[1] ?? '[]'
+  t.equal(JSON.parse(command).join(' '), packageJson.scripts.start)
 })
 
 t.test('a request that never ends does not hold the process', async (t) => {
