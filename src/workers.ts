@@ -1,4 +1,4 @@
-import cluster from 'node:cluster'
+import cluster, { type Worker } from 'node:cluster'
 import { once } from 'node:events'
 import closeWithGrace from 'close-with-grace'
 import type { FastifyBaseLogger } from 'fastify'
@@ -18,27 +18,29 @@ export function runWorkers(
   { delay, logger }: { delay: number; logger: FastifyBaseLogger },
 ): void {
   let draining = false
+  const serving = new Set<Worker>()
   closeWithGrace({ delay, logger }, async ({ err }) => {
     if (err) logger.fatal({ err }, 'uncaught error, shutting down')
     draining = true
     await Promise.all(
       Object.values(cluster.workers ?? {}).map(async (worker) => {
-        worker?.send(DRAIN)
-        await once(worker as NonNullable<typeof worker>, 'exit')
+        if (!worker) return
+        if (serving.has(worker)) worker.send(DRAIN)
+        else worker.process.kill() // it has accepted nothing yet, and would not hear the message
+        await once(worker, 'exit')
       }),
     )
   })
 
-  let serving = false
-  cluster.once('listening', () => {
-    serving = true
+  cluster.on('listening', (worker) => {
     // The others only now: what keeps the first one from starting is told once.
-    for (let i = 1; i < count; i++) cluster.fork()
+    if (serving.size === 0 && !draining) for (let i = 1; i < count; i++) cluster.fork()
+    serving.add(worker)
   })
-  cluster.on('exit', ({ process: { pid } }, code, signal) => {
+  cluster.on('exit', (worker, code, signal) => {
     if (draining) return
-    if (!serving) process.exit(1)
-    logger.error({ pid, code, signal }, 'a process ended unasked: starting another')
+    if (serving.size === 0) process.exit(1)
+    logger.error({ pid: worker.process.pid, code, signal }, 'a process ended unasked: starting another')
     cluster.fork()
   })
   cluster.fork()

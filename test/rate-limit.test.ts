@@ -1,6 +1,4 @@
 import { randomBytes, randomUUID } from 'node:crypto'
-import { once } from 'node:events'
-import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
@@ -8,6 +6,7 @@ import { Redis } from 'ioredis'
 import type { Response } from 'light-my-request'
 import t, { type Test } from 'tap'
 import { type App, build, identity, type Identity, mint } from './helper.ts'
+import { openProxy } from './proxy.ts'
 
 const REDIS_URL = process.env.TEST_REDIS_URL ?? 'redis://127.0.0.1:6379'
 const ORIGIN = 'https://app.example.com'
@@ -316,54 +315,6 @@ function forget(t: Test, ...names: string[]): void {
   })
 }
 
-/** A way to Redis that can be cut, blocked and mended. */
-async function openProxy(t: Test) {
-  const { hostname, port } = new URL(REDIS_URL)
-  const sockets = new Set<Socket>()
-  let blocked = false
-  const server = createServer((socket) => {
-    const upstream = connect(Number(port || 6379), hostname)
-    for (const [from, to] of [
-      [socket, upstream],
-      [upstream, socket],
-    ] as const) {
-      sockets.add(from)
-      from.on('error', () => {})
-      from.on('close', () => to.destroy())
-      from.on('data', (data) => blocked || to.write(data))
-    }
-  })
-  const listen = async (at: number) => {
-    server.listen(at, '127.0.0.1')
-    await once(server, 'listening')
-    return (server.address() as AddressInfo).port
-  }
-  const drop = () => {
-    for (const socket of sockets) socket.destroy()
-    sockets.clear()
-  }
-  const cut = async () => {
-    if (!server.listening) return
-    server.close()
-    drop()
-    await once(server, 'close')
-  }
-  t.teardown(cut)
-  const at = await listen(0)
-  const url = new URL(REDIS_URL)
-  url.host = `127.0.0.1:${at}`
-  return {
-    url: url.href,
-    cut,
-    mend: () => listen(at),
-    block: () => (blocked = true),
-    unblock: () => {
-      blocked = false
-      drop()
-    },
-  }
-}
-
 async function until(condition: () => boolean): Promise<boolean> {
   for (let i = 0; i < 200 && !condition(); i++) await sleep(50)
   return condition()
@@ -419,7 +370,7 @@ t.test('with Redis', { skip }, async (t) => {
   })
 
   t.test('that goes and comes back', async (t) => {
-    const proxy = await openProxy(t)
+    const proxy = await openProxy(t, REDIS_URL)
     const { app, warnings, limits } = await withRedis(t, proxy.url, { RATE_LIMIT_MAX: '3' })
     t.ok(await until(() => app.limits === 'shared'))
     const ada = await identity()
@@ -450,7 +401,7 @@ t.test('with Redis', { skip }, async (t) => {
   })
 
   t.test('that takes connections and says nothing', async (t) => {
-    const proxy = await openProxy(t)
+    const proxy = await openProxy(t, REDIS_URL)
     const { app, warnings, limits } = await withRedis(t, proxy.url, { RATE_LIMIT_MAX: '3' })
     t.ok(await until(() => app.limits === 'shared'))
     const ada = await identity()

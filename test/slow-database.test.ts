@@ -1,47 +1,14 @@
-import { once } from 'node:events'
-import { connect as dial, createServer, type AddressInfo, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
-import t, { type Test } from 'tap'
+import t from 'tap'
 import { connect } from '../src/database.ts'
 import { build, databaseUrl, identity } from './helper.ts'
+import { openProxy } from './proxy.ts'
 
 const skip = !process.env.TEST_DATABASE_URL && 'needs TEST_DATABASE_URL'
 
-/** A way to the database that can be made to carry nothing any more. */
-async function startProxy(t: Test, target: URL) {
-  const sockets = new Set<Socket>()
-  const server = createServer((client) => {
-    const upstream = dial(Number(target.port || 5432), target.hostname)
-    for (const [socket, other] of [
-      [client, upstream],
-      [upstream, client],
-    ] as const) {
-      sockets.add(socket)
-      socket.on('error', () => {})
-      socket.on('close', () => other.destroy())
-      socket.pipe(other)
-    }
-  })
-  await once(server.listen(0, '127.0.0.1'), 'listening')
-  t.teardown(() => {
-    for (const socket of sockets) socket.destroy()
-    server.close()
-  })
-  const url = new URL(target)
-  url.hostname = '127.0.0.1'
-  url.port = String((server.address() as AddressInfo).port)
-  return {
-    url: url.href,
-    hang() {
-      for (const socket of sockets) socket.unpipe().pause()
-    },
-  }
-}
-
 t.test('a database that is silent all at once', { skip }, async (t) => {
-  const url = await databaseUrl()
-  const proxy = await startProxy(t, new URL(url))
+  const proxy = await openProxy(t, await databaseUrl())
   const database = await connect({ url: proxy.url, statementTimeout: 500 })
   t.teardown(() => database.close())
   await database.migrate()
@@ -55,8 +22,9 @@ t.test('a database that is silent all at once', { skip }, async (t) => {
 
   t.same(new Set(await listMany()), new Set([200]))
   const answers = listMany()
-  proxy.hang()
+  proxy.block()
   t.same(new Set(await answers), new Set(['database_unavailable']), 'nobody waits for ever')
+  proxy.unblock()
   t.same(new Set(await listMany()), new Set([200]), 'and the next ones take new connections')
 })
 

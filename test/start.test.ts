@@ -9,6 +9,7 @@ import t, { type Test } from 'tap'
 import packageJson from '../package.json' with { type: 'json' }
 import type { Task } from '../schemas/task.ts'
 import { databaseUrl, identity, SECRET } from './helper.ts'
+import { openProxy } from './proxy.ts'
 
 type Variables = Record<string, string>
 
@@ -293,31 +294,12 @@ t.test('on PostgreSQL', { skip: !process.env.TEST_DATABASE_URL }, async (t) => {
   })
 
   t.test('a database that comes later, goes and comes back', async (t) => {
-    const target = new URL(await databaseUrl())
-    t.equal((await run(t, [CLI, 'migrate'], { DATABASE_URL: target.href }).ended).code, 0)
+    const DATABASE_URL = await databaseUrl()
+    t.equal((await run(t, [CLI, 'migrate'], { DATABASE_URL }).ended).code, 0)
 
-    const sockets = new Set<Socket>()
-    const proxy = createServer((socket) => {
-      const upstream = connect(Number(target.port || 5432), target.hostname)
-      for (const end of [socket, upstream]) {
-        sockets.add(end)
-        end.on('error', () => {})
-        end.on('close', () => (end === socket ? upstream : socket).destroy())
-      }
-      socket.pipe(upstream).pipe(socket)
-    })
-    const appear = async (port?: number) => listen(t, proxy, port)
-    const vanish = async () => {
-      proxy.close()
-      for (const socket of sockets) socket.destroy()
-      await once(proxy, 'close')
-    }
-    const port = await appear()
-    await vanish()
-
-    const through = new URL(target)
-    through.host = `127.0.0.1:${port}`
-    const server = await start(t, { ...PRODUCTION, DATABASE_URL: through.href })
+    const proxy = await openProxy(t, DATABASE_URL)
+    await proxy.cut()
+    const server = await start(t, { ...PRODUCTION, DATABASE_URL: proxy.url })
     const isDown = async () => {
       t.equal((await fetch(`${server.url}/health`)).status, 200)
       for (const response of [
@@ -335,11 +317,11 @@ t.test('on PostgreSQL', { skip: !process.env.TEST_DATABASE_URL }, async (t) => {
       t.equal((await add(server.url, 'x')).status, 201)
     }
     await isDown()
-    await appear(port)
+    await proxy.mend()
     await isUp()
-    await vanish()
+    await proxy.cut()
     await isDown()
-    await appear(port)
+    await proxy.mend()
     await isUp()
     t.equal(server.child.exitCode, null, 'it was never restarted')
     t.equal((await stop(server)).code, 0)
@@ -366,6 +348,14 @@ t.test('on PostgreSQL', { skip: !process.env.TEST_DATABASE_URL }, async (t) => {
     t.equal(code, 0)
     t.equal(stderr, '')
     t.match(stdout, /"signal":"SIGKILL","msg":"a process ended unasked: starting another"/)
+    t.same(workersOf(server), [], 'none is left')
+  })
+
+  t.test('several processes are told to end while some are still starting', async (t) => {
+    const server = await start(t, { DATABASE_URL: await databaseUrl(), WEB_CONCURRENCY: '4' })
+    const { code, stdout } = await stop(server)
+    t.equal(code, 0)
+    t.notMatch(stdout, /killed by timeout/)
     t.same(workersOf(server), [], 'none is left')
   })
 

@@ -1,0 +1,53 @@
+import { once } from 'node:events'
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
+import type { Test } from 'tap'
+
+const DEFAULT_PORTS: Record<string, number> = { 'redis:': 6379, 'postgres:': 5432, 'postgresql:': 5432 }
+
+/** A way to the server of an address, which can be cut, blocked and mended. */
+export async function openProxy(t: Test, address: string) {
+  const { hostname, port, protocol } = new URL(address)
+  const sockets = new Set<Socket>()
+  let blocked = false
+  const server = createServer((socket) => {
+    const upstream = connect(Number(port || DEFAULT_PORTS[protocol]), hostname)
+    for (const [from, to] of [
+      [socket, upstream],
+      [upstream, socket],
+    ] as const) {
+      sockets.add(from)
+      from.on('error', () => {})
+      from.on('close', () => to.destroy())
+      from.on('data', (data) => blocked || to.write(data))
+    }
+  })
+  const listen = async (at: number) => {
+    server.listen(at, '127.0.0.1')
+    await once(server, 'listening')
+    return (server.address() as AddressInfo).port
+  }
+  const drop = () => {
+    for (const socket of sockets) socket.destroy()
+    sockets.clear()
+  }
+  const cut = async () => {
+    if (!server.listening) return
+    server.close()
+    drop()
+    await once(server, 'close')
+  }
+  t.teardown(cut)
+  const at = await listen(0)
+  const url = new URL(address)
+  url.host = `127.0.0.1:${at}`
+  return {
+    url: url.href,
+    cut,
+    mend: () => listen(at),
+    block: () => (blocked = true),
+    unblock: () => {
+      blocked = false
+      drop()
+    },
+  }
+}
