@@ -1,20 +1,12 @@
 import { writeFileSync } from 'node:fs'
-import {
-  type Caller,
-  CONNECTIONS,
-  load,
-  type Load,
-  type Make,
-  type Scenario,
-  scenarios,
-  TASKS_PER_USER,
-  USERS,
-} from './load.ts'
+import { type Caller, CONNECTIONS, load, type Load, type Make, type Scenario, scenarios } from './load.ts'
 import { callersOf, seed } from './seed.ts'
 import { type Server, start, TASKWARD } from './servers.ts'
 import { median, print, type Setup, withSetup } from './setup.ts'
 
 const GOALS: Record<Scenario, string> = { list: '≥ 1.3', get: '≥ 1.0', create: '≥ 1.0', mix: '≥ 1.2' }
+const USERS = 1000
+const TASKS_PER_USER = 100
 const ROUNDS = 5
 const SECONDS = 3
 

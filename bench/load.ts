@@ -1,8 +1,6 @@
 import { randomInt } from 'node:crypto'
 import autocannon, { type Client, type Request } from 'autocannon'
 
-export const USERS = 1000
-export const TASKS_PER_USER = 100
 export const CONNECTIONS = 64
 const REQUESTS = 6400
 

@@ -72,7 +72,7 @@ class Batch extends pg.Query {
   override submit = (connection: unknown): null => {
     const wire = connection as Wire
     const { stream } = wire
-    // Uncorked at the end of this tick: one write for all the batches that come in it.
+    // Uncorked when all that has arrived is dealt with: one write for the batches of many requests.
     stream.cork()
     setImmediate(() => stream.uncork())
 

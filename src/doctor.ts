@@ -1,5 +1,4 @@
-import Fastify from 'fastify'
-import env, { type Config } from '../plugins/env.ts'
+import { type Config, readConfig } from '../plugins/env.ts'
 import { connect } from './database.ts'
 import { explain } from './exit.ts'
 
@@ -12,16 +11,16 @@ export interface Examination {
 
 /** Looks at all that the service needs, one thing after the other, and says what would mend it. Changes nothing. */
 export async function* examine(variables: Record<string, string | undefined>): AsyncGenerator<Examination> {
-  const app = Fastify()
+  let config: Config
   try {
-    await app.register(env, { env: variables })
+    config = await readConfig(variables)
   } catch (error) {
     yield { check: 'environment', advice: (error as Error).message.split('\n') }
     return
   }
   yield { check: 'environment', advice: [] }
-  if (app.config.jwksUrl) yield examineKeys(app.config.jwksUrl)
-  yield examineDatabase(app.config)
+  if (config.jwksUrl) yield examineKeys(config.jwksUrl)
+  yield examineDatabase(config)
 }
 
 async function examineKeys(url: URL): Promise<Examination> {

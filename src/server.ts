@@ -10,8 +10,8 @@ const DRAIN_MS = 8_000
 
 const logger = createLogger()
 try {
-  const { WEB_CONCURRENCY } = await readConfig(process.env)
-  if (cluster.isPrimary && WEB_CONCURRENCY > 1) runWorkers(WEB_CONCURRENCY, { delay: DRAIN_MS + 500, logger })
+  const processes = cluster.isPrimary ? (await readConfig(process.env)).WEB_CONCURRENCY : 1
+  if (processes > 1) runWorkers(processes, { delay: DRAIN_MS + 500, logger })
   else await serve()
 } catch (error) {
   exitWith(error)
