@@ -17,7 +17,7 @@ import me from '../routes/me.ts'
 import service from '../routes/service.ts'
 import tasks from '../routes/tasks.ts'
 import type { Database } from './database.ts'
-import { createLogger, RequestLog } from './log.ts'
+import { createLogger, RequestLog, requestLogger } from './log.ts'
 
 export interface AppOptions {
   /** The environment: schemas/env.ts says what of it is read. */
@@ -52,6 +52,7 @@ export async function buildApp({ env: variables, database: db, logger = createLo
     loggerInstance: logger,
     logController: new RequestLog(),
     genReqId: requestId,
+    childLoggerFactory: requestLogger,
     bodyLimit: BODY_LIMIT_BYTES,
     http: { requireHostHeader: false }, // plugins/request-id asks for it, with an answer like any other
     requestTimeout: REQUEST_TIMEOUT_MS,
