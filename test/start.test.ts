@@ -133,7 +133,11 @@ t.test('it starts, answers and ends on SIGTERM', async (t) => {
   const stopped = stop(server)
   await sleep(500)
   socket.write(body.slice(5))
-  t.match(await answer, /^HTTP\/1\.1 201 [^]*"title":"in flight"/, 'what was in flight is answered')
+  t.match(
+    await answer,
+    /^HTTP\/1\.1 201 [^]*\r\nconnection: close\r\n[^]*"title":"in flight"/i,
+    'what was in flight is answered, and its connection closed',
+  )
   const { code: exitCode, ms } = await stopped
   t.equal(exitCode, 0)
   t.ok(ms < 10_000, `within 10 s: ${ms} ms`)
