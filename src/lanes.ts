@@ -6,8 +6,10 @@ interface Lane {
   /** Undefined until it is connected. */
   client: pg.PoolClient | undefined
   connecting: Promise<pg.PoolClient>
-  /** When each batch that is on its way was given to it, oldest first: PostgreSQL answers in order. */
-  sent: number[]
+  /** Batches on their way. */
+  load: number
+  /** Since when nothing has come back: PostgreSQL answers in order. */
+  since: number
   writes: boolean
 }
 
@@ -15,7 +17,7 @@ interface Lane {
 const FULL_OF_READS = 64
 // A write waits for the disk at its commit; on connections of their own several wait for one and the same flush.
 const FULL_OF_WRITES = 2
-// What has taken this long may take much longer: nothing more is written behind it, as long as there is another way.
+// What has been silent for so long may stay so: nothing more is written behind it, as long as there is another way.
 const STALLED_MS = 20
 const WATCH_MS = 500
 
@@ -33,7 +35,7 @@ export class Lanes {
 
   /**
    * @param max lanes, at most the pool's connections
-   * @param timeout milliseconds (and up to 500 more) that a batch may wait for its answer; its connection is cut then.
+   * @param timeout milliseconds (and up to 500 more) that a connection may be silent while it is asked; it is cut then.
    *   One timer for all: pg's own, one for each query, keeps every query in memory until the next full collection.
    */
   constructor(pool: pg.Pool, max: number, timeout: number) {
@@ -48,15 +50,16 @@ export class Lanes {
    */
   async run<T>(writes: boolean, batch: (client: pg.PoolClient) => Promise<T>): Promise<T> {
     const lane = this.#take(writes)
-    lane.sent.push(performance.now())
+    lane.load += 1
     try {
       return await batch(lane.client ?? (await lane.connecting))
     } catch (error) {
       if (isConnectionFault(error)) this.#drop(lane)
       throw error
     } finally {
-      lane.sent.shift()
-      if (lane.sent.length === 0 && this.#lanes.delete(lane)) lane.client?.release()
+      lane.load -= 1
+      lane.since = performance.now()
+      if (lane.load === 0 && this.#lanes.delete(lane)) lane.client?.release()
     }
   }
 
@@ -71,16 +74,15 @@ export class Lanes {
     const stalled = performance.now() - STALLED_MS
     let least: Lane | undefined
     for (const lane of this.#lanes) {
-      if (lane.writes === writes && lane.sent.length < full && (lane.sent[0] ?? Infinity) > stalled)
-        return lane
-      if (!least || lane.sent.length < least.sent.length) least = lane
+      if (lane.writes === writes && lane.load < full && lane.since > stalled) return lane
+      if (!least || lane.load < least.load) least = lane
     }
     return least && this.#lanes.size >= this.#max ? least : this.#open(writes)
   }
 
   #open(writes: boolean): Lane {
     const connecting = this.#pool.connect()
-    const lane: Lane = { client: undefined, connecting, sent: [], writes }
+    const lane: Lane = { client: undefined, connecting, load: 0, since: performance.now(), writes }
     connecting.then(
       (client) => (lane.client = client),
       () => this.#lanes.delete(lane),
@@ -97,8 +99,8 @@ export class Lanes {
   /** Cuts connections that do not answer at all: the server should have cancelled the statement long since. */
   #cut(timeout: number): void {
     const latest = performance.now() - timeout
-    for (const { client, sent } of this.#lanes) {
-      if (client && (sent[0] ?? Infinity) < latest) hangUp(client, new Error('Query read timeout'))
+    for (const { client, since } of this.#lanes) {
+      if (client && since < latest) hangUp(client, new Error('Query read timeout'))
     }
   }
 }
