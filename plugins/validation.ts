@@ -42,8 +42,9 @@ export default fp(
       }
       const validate = ajv.compile(schema)
       if (httpPart === 'body') return validate
+      const properties = Object.entries((schema.properties ?? {}) as Record<string, AnySchemaObject>)
       return (data: Record<string, unknown>) => {
-        readText(data, schema)
+        readText(data, properties)
         return validate(data) ? { value: data } : { error: validate.errors as FastifySchemaValidationError[] }
       }
     })
@@ -63,8 +64,8 @@ export default fp(
 const notJson = () => new Problem(400, 'malformed_json', 'The body is not valid JSON in UTF-8.')
 
 /** Reads decimal integers and booleans in place; whatever else stands there stays text, and is refused as such. */
-function readText(data: Record<string, unknown>, { properties = {} }: AnySchemaObject): void {
-  for (const [name, { type }] of Object.entries(properties as Record<string, AnySchemaObject>)) {
+function readText(data: Record<string, unknown>, properties: [name: string, AnySchemaObject][]): void {
+  for (const [name, { type }] of properties) {
     const value = data[name]
     if (typeof value !== 'string') continue
     if (type === 'integer' && /^(0|-?[1-9]\d{0,18})$/.test(value)) data[name] = Number(value)

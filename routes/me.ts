@@ -3,7 +3,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Erased, Erasure, Export } from '../schemas/account.ts'
 import { answer, problems, ref } from '../schemas/answers.ts'
 import { Me } from '../schemas/service.ts'
-import { type Tasks, tasksOf } from '../src/tasks.ts'
+import { Tasks } from '../src/tasks.ts'
 
 /** The signed-in user: who it is, all that is held about them, and its end. */
 const me: FastifyPluginAsyncTypebox = async (app) => {
@@ -45,7 +45,7 @@ const me: FastifyPluginAsyncTypebox = async (app) => {
       reply
         .type('application/json; charset=utf-8')
         .header('content-disposition', 'attachment; filename="export.json"')
-      return reply.send(Readable.from(exportOf({ user: { id, email }, account }, tasksOf(scope))))
+      return reply.send(Readable.from(exportOf({ user: { id, email }, account }, new Tasks(scope))))
     },
   )
 
@@ -67,7 +67,7 @@ const me: FastifyPluginAsyncTypebox = async (app) => {
     },
     async ({ user, scope, body }) => {
       const erasure = (await app.accounts?.erasure(user.id, body.password)) ?? []
-      await app.database.run([...erasure, tasksOf(scope).erasure()])
+      await app.database.run([...erasure, new Tasks(scope).erasure()])
       return { message: 'Account deleted successfully' as const }
     },
   )

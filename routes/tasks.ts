@@ -15,7 +15,7 @@ import {
   TaskStats,
 } from '../schemas/task.ts'
 import { Problem } from '../src/problem.ts'
-import { type Tasks, tasksOf } from '../src/tasks.ts'
+import { Tasks } from '../src/tasks.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -37,7 +37,7 @@ const tasks: FastifyPluginAsyncTypebox<TaskRoutesOptions> = async (app, { alias 
   app.addHook('onRequest', refuseOtherUser)
   app.decorateRequest('tasks', {
     getter() {
-      return tasksOf(this.scope)
+      return new Tasks(this.scope)
     },
   })
 

@@ -194,7 +194,7 @@ abstract class Scope<Of extends 'user' | 'nobody'> {
     values: Values,
     missing?: () => Error,
   ): Promise<Row> {
-    const row = await this.first(statement, values)
+    const [row] = await this.all(statement, values)
     if (row === undefined) throw missing?.() ?? new Error(`No row came back from: ${statement.sql}`)
     return row
   }

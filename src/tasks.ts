@@ -98,77 +98,84 @@ function readCursor(cursor: string): number {
 }
 
 /** The tasks of one user, and the only way to the tasks table. Each call is one statement. */
-export function tasksOf(scope: UserScope) {
-  return {
-    /** A page, newest first, and the cursor of the next one, if there is more. */
-    async list({ skip, limit, completed, cursor }: TaskQuery): Promise<{ tasks: Task[]; next?: string }> {
-      // One row more than asked for tells whether there is a next page.
-      const page = {
-        before: cursor === undefined ? FROM_THE_START : readCursor(cursor),
-        limit: limit + 1,
-        skip,
-      }
-      const tasks =
-        completed === undefined
-          ? await scope.all(list, page)
-          : await scope.all(listByCompleted, { ...page, completed })
-      if (tasks.length <= limit) return { tasks }
-      tasks.length = limit
-      return { tasks, next: cursorOf(tasks[limit - 1] as Task) }
-    },
+export class Tasks {
+  readonly #scope: UserScope
 
-    /** How many tasks `list` would find in all. */
-    async count({ completed }: Pick<TaskQuery, 'completed'>): Promise<number> {
-      const stats = await this.stats()
-      if (completed === undefined) return stats.total
-      return completed ? stats.completed : stats.pending
-    },
+  constructor(scope: UserScope) {
+    this.#scope = scope
+  }
 
-    /** @throws Problem 404 task_not_found, as do all that take an id: no such task, or another user's */
-    find: (id: number): Promise<Task> => scope.one(find, { id }, taskNotFound),
+  /** A page, newest first, and the cursor of the next one, if there is more. */
+  async list({ skip, limit, completed, cursor }: TaskQuery): Promise<{ tasks: Task[]; next?: string }> {
+    // One row more than asked for tells whether there is a next page.
+    const page = {
+      before: cursor === undefined ? FROM_THE_START : readCursor(cursor),
+      limit: limit + 1,
+      skip,
+    }
+    const tasks =
+      completed === undefined
+        ? await this.#scope.all(list, page)
+        : await this.#scope.all(listByCompleted, { ...page, completed })
+    if (tasks.length <= limit) return { tasks }
+    tasks.length = limit
+    return { tasks, next: cursorOf(tasks[limit - 1] as Task) }
+  }
 
-    create: ({ title, description = null, completed = false }: NewTask): Promise<Task> =>
-      scope.one(create, { title, description, completed }),
+  /** How many tasks `list` would find in all. */
+  async count({ completed }: Pick<TaskQuery, 'completed'>): Promise<number> {
+    const stats = await this.stats()
+    if (completed === undefined) return stats.total
+    return completed ? stats.completed : stats.pending
+  }
 
-    /** Changes only the fields given; with none, nothing. */
-    async change(id: number, fields: TaskChange): Promise<Task> {
-      if (Object.keys(fields).length === 0) return this.find(id)
-      const { title = null, description = null, completed = null } = fields
-      const setsDescription = fields.description !== undefined
-      return scope.one(change, { id, title, description, setsDescription, completed }, taskNotFound)
-    },
+  /** @throws Problem 404 task_not_found, as do all that take an id: no such task, or another user's */
+  find(id: number): Promise<Task> {
+    return this.#scope.one(find, { id }, taskNotFound)
+  }
 
-    /** Flips `completed`, or sets it where it is given. */
-    toggle(id: number, completed?: boolean): Promise<Task> {
-      return completed === undefined
-        ? scope.one(toggle, { id }, taskNotFound)
-        : this.change(id, { completed })
-    },
+  create({ title, description = null, completed = false }: NewTask): Promise<Task> {
+    return this.#scope.one(create, { title, description, completed })
+  }
 
-    async remove(id: number): Promise<void> {
-      await scope.one(remove, { id }, taskNotFound)
-    },
+  /** Changes only the fields given; with none, nothing. */
+  async change(id: number, fields: TaskChange): Promise<Task> {
+    if (Object.keys(fields).length === 0) return this.find(id)
+    const { title = null, description = null, completed = null } = fields
+    const setsDescription = fields.description !== undefined
+    return this.#scope.one(change, { id, title, description, setsDescription, completed }, taskNotFound)
+  }
 
-    /** Every task, newest first, read page by page. */
-    async *all(): AsyncGenerator<Task> {
-      for (let before = FROM_THE_START; ;) {
-        const page = await scope.all(list, { before, limit: PAGE, skip: 0 })
-        yield* page
-        const last = page.at(-1)
-        if (!last || page.length < PAGE) return
-        before = last.id
-      }
-    },
+  /** Flips `completed`, or sets it where it is given. */
+  toggle(id: number, completed?: boolean): Promise<Task> {
+    return completed === undefined
+      ? this.#scope.one(toggle, { id }, taskNotFound)
+      : this.change(id, { completed })
+  }
 
-    /** The step that removes every task, to be run with others. */
-    erasure: (): Step => scope.step(removeAll, {}),
+  async remove(id: number): Promise<void> {
+    await this.#scope.one(remove, { id }, taskNotFound)
+  }
 
-    async stats(): Promise<TaskStats> {
-      const { total, completed } = await scope.one(count, {})
-      const completion_rate = total === 0 ? 0 : Math.round((completed / total) * 10_000) / 100
-      return { total, completed, pending: total - completed, completion_rate }
-    },
+  /** Every task, newest first, read page by page. */
+  async *all(): AsyncGenerator<Task> {
+    for (let before = FROM_THE_START; ;) {
+      const page = await this.#scope.all(list, { before, limit: PAGE, skip: 0 })
+      yield* page
+      const last = page.at(-1)
+      if (!last || page.length < PAGE) return
+      before = last.id
+    }
+  }
+
+  /** The step that removes every task, to be run with others. */
+  erasure(): Step {
+    return this.#scope.step(removeAll, {})
+  }
+
+  async stats(): Promise<TaskStats> {
+    const { total, completed } = await this.#scope.one(count, {})
+    const completion_rate = total === 0 ? 0 : Math.round((completed / total) * 10_000) / 100
+    return { total, completed, pending: total - completed, completion_rate }
   }
 }
-
-export type Tasks = ReturnType<typeof tasksOf>

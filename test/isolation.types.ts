@@ -8,7 +8,7 @@ import {
   UserScope,
 } from '../src/isolation.ts'
 import type { Database } from '../src/database.ts'
-import { tasksOf } from '../src/tasks.ts'
+import { Tasks } from '../src/tasks.ts'
 
 declare const database: Database
 declare const scope: UserScope
@@ -69,11 +69,11 @@ new SharedScope(database).all(find, { id: 1 })
 // @ts-expect-error
 scope.userId = 'somebody'
 // @ts-expect-error
-tasksOf(database)
+void new Tasks(database)
 // @ts-expect-error
-tasksOf(new UserScope(database))
+void new Tasks(new UserScope(database))
 // @ts-expect-error a handler's tasks take no user
-tasksOf(scope).list({ skip: 0, limit: 1, user_id: 'somebody' })
+new Tasks(scope).list({ skip: 0, limit: 1, user_id: 'somebody' })
 // @ts-expect-error the database gives out no query builder
 database.kysely.selectFrom('tasks')
 
