@@ -5,19 +5,31 @@ import { isConnectionFault } from './database-faults.ts'
 interface Lane {
   /** Undefined until it is connected. */
   client: pg.PoolClient | undefined
-  connecting: Promise<pg.PoolClient>
+  readonly connecting: Promise<pg.PoolClient>
   /** Batches on their way. */
   load: number
   /** Since when nothing has come back: PostgreSQL answers in order. */
   since: number
-  writes: boolean
 }
 
-// Many reads on one connection share system calls and wake-ups of PostgreSQL, which cost more than most statements.
-const FULL_OF_READS = 64
-// A write waits for the disk at its commit; on connections of their own several wait for one and the same flush.
-const FULL_OF_WRITES = 2
-// What has been silent for so long may stay so: nothing more is written behind it, as long as there is another way.
+/** A batch that no lane has room for. */
+interface Waiting {
+  readonly since: number
+  go(lane: Lane): void
+  fail(error: Error): void
+}
+
+/** The lanes that take one kind of batch. */
+interface Kind {
+  readonly lanes: Set<Lane>
+  /** First come, first served. */
+  readonly waiting: Waiting[]
+  /** Batches that go to one lane before another is opened, and at most. */
+  readonly few: number
+  readonly full: number
+}
+
+// What has been silent for so long may stay so: nothing more is written behind it.
 const STALLED_MS = 20
 const WATCH_MS = 500
 
@@ -25,12 +37,16 @@ const WATCH_MS = 500
  * Lets several requests share a connection: each writes its whole batch at once and PostgreSQL answers in order, so
  * nobody waits for the other's round trip. The pool keeps its part: connecting, broken and idle ones.
  *
- * A slow statement holds up what was written behind it, for `timeout` at most.
+ * A slow statement holds up what was written behind it, and nothing that comes later. However many of one kind are
+ * slow, the other kind has a connection left, unless there is but one.
  */
 export class Lanes {
   readonly #pool: pg.Pool
   readonly #max: number
-  readonly #lanes = new Set<Lane>()
+  // Many reads on one connection share system calls and wake-ups of PostgreSQL, which cost more than most statements.
+  readonly #reads: Kind = { lanes: new Set(), waiting: [], few: 64, full: 64 }
+  // A write waits for the disk at its commit; on connections of their own several wait for one and the same flush.
+  readonly #writes: Kind = { lanes: new Set(), waiting: [], few: 2, full: 4 }
   readonly #watch: NodeJS.Timeout
 
   /**
@@ -49,17 +65,22 @@ export class Lanes {
    * @param batch writes all its queries before it first waits, or batches would mix
    */
   async run<T>(writes: boolean, batch: (client: pg.PoolClient) => Promise<T>): Promise<T> {
-    const lane = this.#take(writes)
-    lane.load += 1
+    const kind = writes && this.#max > 1 ? this.#writes : this.#reads
+    const lane = this.#take(kind) ?? (await this.#wait(kind))
     try {
       return await batch(lane.client ?? (await lane.connecting))
     } catch (error) {
-      if (isConnectionFault(error)) this.#drop(lane)
+      // Nothing more is sent on a broken connection, and the pool does not get it back.
+      if (isConnectionFault(error) && kind.lanes.delete(lane)) lane.client?.release(true)
       throw error
     } finally {
       lane.load -= 1
       lane.since = performance.now()
-      if (lane.load === 0 && this.#lanes.delete(lane)) lane.client?.release()
+      this.#serve(kind)
+      if (lane.load === 0 && kind.lanes.delete(lane)) {
+        lane.client?.release()
+        this.#serve(kind === this.#reads ? this.#writes : this.#reads)
+      }
     }
   }
 
@@ -68,39 +89,52 @@ export class Lanes {
     clearInterval(this.#watch)
   }
 
-  /** The first lane of its kind that has room, else a new one, else the one with the least before it. */
-  #take(writes: boolean): Lane {
-    const full = writes ? FULL_OF_WRITES : FULL_OF_READS
+  /** The first lane with few batches, else a new one, else the one with the fewest, if it is not full. */
+  #take(kind: Kind): Lane | undefined {
     const stalled = performance.now() - STALLED_MS
     let least: Lane | undefined
-    for (const lane of this.#lanes) {
-      if (lane.writes === writes && lane.load < full && lane.since > stalled) return lane
+    for (const lane of kind.lanes) {
+      if (lane.since < stalled || lane.load >= kind.full) continue
       if (!least || lane.load < least.load) least = lane
+      if (lane.load < kind.few) break
     }
-    return least && this.#lanes.size >= this.#max ? least : this.#open(writes)
-  }
-
-  #open(writes: boolean): Lane {
-    const connecting = this.#pool.connect()
-    const lane: Lane = { client: undefined, connecting, load: 0, since: performance.now(), writes }
-    connecting.then(
-      (client) => (lane.client = client),
-      () => this.#lanes.delete(lane),
-    )
-    this.#lanes.add(lane)
+    const lane = least && least.load < kind.few ? least : (this.#open(kind) ?? least)
+    if (lane) lane.load += 1
     return lane
   }
 
-  /** Nothing more is sent on a broken connection, and the pool does not get it back. */
-  #drop(lane: Lane): void {
-    if (this.#lanes.delete(lane)) lane.client?.release(true)
+  #open(kind: Kind): Lane | undefined {
+    const open = this.#reads.lanes.size + this.#writes.lanes.size
+    if (open >= this.#max || kind.lanes.size >= Math.max(this.#max - 1, 1)) return undefined
+    const connecting = this.#pool.connect()
+    const lane: Lane = { client: undefined, connecting, load: 0, since: performance.now() }
+    connecting.then(
+      (client) => (lane.client = client),
+      () => kind.lanes.delete(lane),
+    )
+    kind.lanes.add(lane)
+    return lane
+  }
+
+  #wait({ waiting }: Kind): Promise<Lane> {
+    return new Promise((go, fail) => waiting.push({ since: performance.now(), go, fail }))
+  }
+
+  #serve(kind: Kind): void {
+    while (kind.waiting.length > 0) {
+      const lane = this.#take(kind)
+      if (!lane) return
+      kind.waiting.shift()?.go(lane)
+    }
   }
 
   /** Cuts connections that do not answer at all: the server should have cancelled the statement long since. */
   #cut(timeout: number): void {
     const latest = performance.now() - timeout
-    for (const { client, since } of this.#lanes) {
-      if (client && since < latest) hangUp(client, new Error('Query read timeout'))
+    const late = new Error('Query read timeout')
+    for (const { lanes, waiting } of [this.#reads, this.#writes]) {
+      for (const { client, since } of lanes) if (client && since < latest) hangUp(client, late)
+      while (waiting[0] && waiting[0].since < latest) waiting.shift()?.fail(late)
     }
   }
 }
