@@ -7,7 +7,7 @@ import { median, print, type Setup, withSetup } from './setup.ts'
 const GOALS: Record<Scenario, string> = { list: '≥ 1.3', get: '≥ 1.0', create: '≥ 1.0', mix: '≥ 1.2' }
 const USERS = 1000
 const TASKS_PER_USER = 100
-// Of what has a goal, and of the rest.
+// With the server by hand, and with oneself.
 const ROUNDS = 6
 const FEWER_ROUNDS = 3
 const SECONDS = 3
@@ -72,7 +72,7 @@ async function measure({ url, issuer, env, logFile, machine }: Setup): Promise<v
       machine,
       '',
       `${CONNECTIONS} connections; ${USERS} users with ${TASKS_PER_USER} tasks each; \`list\` is 20 tasks of a random user, \`mix\` is 70 % list, ` +
-        `20 % get, 10 % create or toggle. Medians of ${ROUNDS} rounds (of ${FEWER_ROUNDS} where there is no goal of requests/s) of ${SECONDS} s, both sides alternately.`,
+        `20 % get, 10 % create or toggle. Medians of ${ROUNDS} rounds (of ${FEWER_ROUNDS} in the last three lines) of ${SECONDS} s, both sides alternately.`,
       '',
       '| | requests/s, ratio | spread | goal | p99, ratio | spread | requests/s | p99 in ms |',
       '| --- | --- | --- | --- | --- | --- | --- | --- |',
@@ -90,12 +90,14 @@ async function measure({ url, issuer, env, logFile, machine }: Setup): Promise<v
 
 /** The first round warms both up, and does not count. Who begins takes turns. */
 async function alternate(name: string, make: Make, ours: Side, other: Side, rounds: number): Promise<Pair[]> {
-  const one = ([{ url }, callers]: Side) => load(url, make, callers, { seconds: SECONDS })
+  const sides = { ours, other }
   const pairs: Pair[] = []
   for (let round = 0; round <= rounds; round++) {
-    const first = round % 2 === 0 ? await one(ours) : await one(other)
-    const second = round % 2 === 0 ? await one(other) : await one(ours)
-    const pair = round % 2 === 0 ? { ours: first, other: second } : { ours: second, other: first }
+    const pair = {} as Pair
+    for (const side of round % 2 === 0 ? (['ours', 'other'] as const) : (['other', 'ours'] as const)) {
+      const [{ url }, callers] = sides[side]
+      pair[side] = await load(url, make, callers, { seconds: SECONDS })
+    }
     if (round > 0) pairs.push(pair)
     print(`${name}: ${ratio(pair).toFixed(2)}${round === 0 ? ' (warming up)' : ''}`)
   }
@@ -103,17 +105,13 @@ async function alternate(name: string, make: Make, ours: Side, other: Side, roun
 }
 
 function row(name: string, pairs: Pair[], goal: string): string {
-  const cells = [ratio, ratioOfP99].map((of) => {
+  const spread = (of: (pair: Pair) => number) => {
     const ratios = pairs.map(of)
-    return [
-      `**${median(ratios).toFixed(2)}**`,
-      `${Math.min(...ratios).toFixed(2)}–${Math.max(...ratios).toFixed(2)}`,
-    ]
-  })
+    return `**${median(ratios).toFixed(2)}** | ${Math.min(...ratios).toFixed(2)}–${Math.max(...ratios).toFixed(2)}`
+  }
   const both = (figure: keyof Load) =>
     (['ours', 'other'] as const)
       .map((side) => median(pairs.map((pair) => pair[side][figure])).toFixed(0))
       .join(' / ')
-  const [rates = [], p99s = []] = cells
-  return `| ${[name, ...rates, goal, ...p99s, both('rate'), both('p99')].join(' | ')} |`
+  return `| ${[name, spread(ratio), goal, spread(ratioOfP99), both('rate'), both('p99')].join(' | ')} |`
 }

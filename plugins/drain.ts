@@ -14,8 +14,8 @@ export default fp(
   async (app) => {
     let draining = false
     app.decorate('isDraining', () => draining)
-    // The answer that is under way on a connection is where node:http keeps it: an onSend hook costs each request more
-    // than all other hooks together. What comes later, Fastify answers with `Connection: close` itself.
+    // The answer that is under way on a connection, from where node:http keeps it: with an onSend hook every request
+    // would pay for the one shutdown. What comes later, Fastify answers with `Connection: close` itself.
     const connections = new Set<Socket & { _httpMessage?: ServerResponse | null }>()
     app.server.on('connection', (socket) => {
       connections.add(socket)

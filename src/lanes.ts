@@ -65,7 +65,7 @@ export class Lanes {
    * @param batch writes all its queries before it first waits, or batches would mix
    */
   async run<T>(writes: boolean, batch: (client: pg.PoolClient) => Promise<T>): Promise<T> {
-    const kind = writes && this.#max > 1 ? this.#writes : this.#reads
+    const [kind, other] = writes && this.#max > 1 ? [this.#writes, this.#reads] : [this.#reads, this.#writes]
     const lane = this.#take(kind) ?? (await this.#wait(kind))
     try {
       return await batch(lane.client ?? (await lane.connecting))
@@ -77,10 +77,8 @@ export class Lanes {
       lane.load -= 1
       lane.since = performance.now()
       this.#serve(kind)
-      if (lane.load === 0 && kind.lanes.delete(lane)) {
-        lane.client?.release()
-        this.#serve(kind === this.#reads ? this.#writes : this.#reads)
-      }
+      if (lane.load === 0 && kind.lanes.delete(lane)) lane.client?.release()
+      this.#serve(other)
     }
   }
 
@@ -120,6 +118,7 @@ export class Lanes {
     return new Promise((go, fail) => waiting.push({ since: performance.now(), go, fail }))
   }
 
+  /** Lets those go that there is room for now. */
   #serve(kind: Kind): void {
     while (kind.waiting.length > 0) {
       const lane = this.#take(kind)
