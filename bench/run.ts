@@ -1,3 +1,5 @@
+// The load generator runs here, and its garbage collections would be taken for the servers' slowness: with V8's own choice
+// they take 30 ms each. So `npm run bench` gives it a young generation of a size that stays.
 import { compare } from './compare.ts'
 import { scale } from './scale.ts'
 import { smoke } from './smoke.ts'
