@@ -1,5 +1,6 @@
-// The load generator runs here, and its garbage collections would be taken for the servers' slowness: with V8's own choice
-// they take 30 ms each. So `npm run bench` gives it a young generation of a size that stays.
+// The load generator runs here, and what it waits for its own garbage collections would be taken for the servers'
+// slowness: with V8's own choice that is up to 30 ms for 1 % of all answers. So `npm run bench` gives it a young
+// generation so large that there is hardly one while it measures.
 import { compare } from './compare.ts'
 import { scale } from './scale.ts'
 import { smoke } from './smoke.ts'
