@@ -20,7 +20,7 @@ export async function smoke(): Promise<void> {
   const callers = await callersOf(owned, (sub) => issuer.sign('HS256', sub))
   for (const [name, make] of Object.entries(scenarios)) {
     const { rate, p99 } = await load(server.url, make, callers, { seconds: 4 })
-    print(`${name}: ${rate.toFixed(0)} requests/s, p99 ${p99} ms, every answer 2xx`)
+    print(`${name}: ${rate.toFixed(0)} requests/s, p99 ${p99.toFixed(0)} ms, every answer 2xx`)
   }
   await server.stop()
   issuer.close()
