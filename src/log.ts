@@ -1,5 +1,13 @@
 import { type FastifyBaseLogger, type FastifyReply, type FastifyRequest, LogController } from 'fastify'
-import { type Bindings, type DestinationStream, destination, type Logger, pino, stdTimeFunctions } from 'pino'
+import {
+  type Bindings,
+  type ChildLoggerOptions,
+  type DestinationStream,
+  destination,
+  type Logger,
+  pino,
+  stdTimeFunctions,
+} from 'pino'
 
 const PRIVATE = ['authorization', 'cookie', 'password', 'secret', 'token']
 
@@ -40,8 +48,15 @@ function toAscii(line: string): string {
  * The logger of one request, with its id in every line. What pino's child() does, but it does not search the id for
  * secrets, which would take longer than all else about a logger that most requests never use.
  */
-export function requestLogger(logger: FastifyBaseLogger, bindings: Bindings): FastifyBaseLogger {
+export function requestLogger(
+  logger: FastifyBaseLogger,
+  bindings: Bindings,
+  options: ChildLoggerOptions,
+): FastifyBaseLogger {
   const { chindingsSym } = pino.symbols
+  // A route with a level or serializers of its own, or a logger that is not pino's, takes the long way.
+  if (options.level || options.serializers || !(chindingsSym in logger))
+    return logger.child(bindings, options)
   const child = Object.create(logger)
   child[chindingsSym] += `,${JSON.stringify(bindings).slice(1, -1)}`
   return child

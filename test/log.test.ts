@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { randomUUID } from 'node:crypto'
 import pg from 'pg'
 import t, { type Test } from 'tap'
+import { createLogger, requestLogger } from '../src/log.ts'
 import { type BuildOptions, build, database, identity, mint, SECRET } from './helper.ts'
 
 interface Line {
@@ -65,6 +66,22 @@ t.test('one line for each request', async (t) => {
     t.ok(ms >= 0 && ms <= Date.now() - started + 50, `${ms} ms`)
     t.ok(Math.abs(Date.parse(time) - Date.now()) < 5000)
   }
+})
+
+t.test('the logger of a request has its id, and the level of its route', async (t) => {
+  const texts: string[] = []
+  const logger = createLogger({ write: (text) => texts.push(text) })
+  const bindings = { request_id: 'id-1' }
+  for (const options of [{}, { level: 'error' as const }]) {
+    const log = requestLogger(logger, bindings, options)
+    log.info('info')
+    log.error({ token: 'x' }, 'error')
+  }
+  const said = texts.map((text): Line => JSON.parse(text))
+  t.match(said, [{ msg: 'info' }, { msg: 'error' }, { msg: 'error' }])
+  t.equal(said.length, 3)
+  for (const line of said) t.equal(line.request_id, 'id-1')
+  t.notMatch(texts.join(''), '"x"')
 })
 
 t.test('a fault is logged in full, beside the line of its request', async (t) => {
