@@ -1,0 +1,32 @@
+// Runs a TypeScript file with the variables of .env, if there is one. Plain JavaScript, so that a Node.js too old for
+// TypeScript says so, where it would print a stack trace.
+import { resolve } from 'node:path'
+import { pathToFileURL } from 'node:url'
+
+if (!process.features.typescript) {
+  fail(
+    `Node.js 22.18 or newer is needed, and this is ${process.version}. Install a newer one, or the one that comes with ` +
+      'the packages: npm ci, without --ignore-scripts and --omit=dev.',
+  )
+}
+
+const file = process.argv[2]
+if (file) {
+  // dev makes .env, and reads it anew at each restart of the server.
+  if (file !== 'src/dev.ts') readEnvFile()
+  process.argv.splice(1, 1)
+  await import(pathToFileURL(resolve(file)).href)
+}
+
+function readEnvFile() {
+  try {
+    process.loadEnvFile('.env')
+  } catch ({ code }) {
+    if (code !== 'ENOENT') fail(`.env cannot be read (${code}).`)
+  }
+}
+
+function fail(sentence) {
+  process.stderr.write(`taskward: ${sentence}\n`)
+  process.exit(1)
+}
