@@ -1,20 +1,23 @@
 import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { createInterface } from 'node:readline'
 import { parseEnv } from 'node:util'
-import pretty from 'pino-pretty'
+import { prettyFactory } from 'pino-pretty'
 import { ConfigError } from '../plugins/env.ts'
 import { exitWith } from './exit.ts'
 import { mintToken } from './token.ts'
 
 const FILE = '.env'
-const print = (line = ''): void => void process.stdout.write(`${line}\n`)
+/** After the first address that the server listens on, it logs the others. */
+const LISTENING_MS = 200
+const print = (line: string): void => void process.stdout.write(`${line}\n`)
 
 try {
   makeEnvFile()
   const env = { ...readEnvFile(), ...process.env }
   const token = await mintToken(env, { sub: 'demo-user', email: 'demo@example.com' })
-  run(token)
+  run(env, token)
 } catch (error) {
   exitWith(error)
 }
@@ -44,48 +47,80 @@ function readEnvFile(): NodeJS.Dict<string> {
   const wrong = text.split(/\r?\n/).findIndex((line) => !/^\s*(#.*|(export\s+)?\w+\s*=.*)?$/.test(line))
   if (wrong >= 0)
     throw new ConfigError([
-      `${FILE} line ${wrong + 1} is not NAME=value. Mend it, or delete the file to get a new one.`,
+      `${FILE} line ${wrong + 1} is not NAME=value. Fix it, or delete the file to get a new one.`,
     ])
   return parseEnv(text)
 }
 
-/** Starts the server anew whenever a file of it changes, and makes its log readable. */
-function run(token: string | undefined): void {
+/** Starts the server again whenever one of its files or .env changes, and makes its log readable. */
+function run(env: NodeJS.Dict<string>, token: string | undefined): void {
   const child = spawn(
     process.execPath,
     ['--watch', '--watch-preserve-output', `--env-file=${FILE}`, 'src/server.ts'],
     {
       stdio: ['inherit', 'pipe', 'pipe'],
-      env: { ...process.env, NODE_ENV: process.env.NODE_ENV ?? 'development' },
+      env: {
+        ...process.env,
+        NODE_ENV: process.env.NODE_ENV ?? 'development',
+        HOST: env.HOST?.trim() || 'localhost',
+      },
     },
   )
-  let isUp = false
-  child.stdout.pipe(pretty({ colorize: process.stdout.isTTY, ignore: 'time,request_id', singleLine: true }))
-  child.stdout.on('data', (lines: Buffer) => {
-    // Nothing to wait for where it never started: its sentence on standard error says what to do.
-    if (!isUp && String(lines).includes('Failed running')) child.kill()
-    const port = /Server listening at [^"]*:(\d+)"/.exec(String(lines))?.[1]
-    if (!port || isUp) return
-    isUp = true
-    setImmediate(() => printWelcome(`http://localhost:${port}`, token))
+  const end = () => void child.kill('SIGTERM')
+  const format = prettyFactory({
+    colorize: process.stdout.isTTY,
+    ignore: 'time,request_id',
+    singleLine: true,
   })
-  child.stderr.on('data', (text: Buffer) => {
-    process.stderr.write(text)
+  let address: string | undefined
+  createInterface({ input: child.stdout }).on('line', (line) => {
+    // There is no change to wait for where it never started: standard error says what to do.
+    if (!address && line.startsWith('Failed running')) return end()
+    process.stdout.write(format(line))
+    if (address) return
+    address = /Server listening at ([^"]+)"/.exec(line)?.[1]
+    if (address) setTimeout(printWelcome, LISTENING_MS, address, token)
   })
+  child.stderr.pipe(process.stderr)
+  child.on('close', (code) => process.exit(address ? (code ?? 0) : 1))
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => child.kill(signal))
-  child.on('close', (code) => process.exit(isUp ? (code ?? 0) : 1))
+  process.stdout.on('error', end) // whoever read it has gone
+  onOrphaned(end)
 }
 
-function printWelcome(address: string, token: string | undefined): void {
-  print()
-  print(`Swagger UI   ${address}/docs`)
-  if (!token) return print('Token        sign in at your Better Auth server: GET /api/auth/token')
-  print(`Token        ${token}`)
-  print('             for demo-user, 7 days: paste it under Authorize. More: npm run token -- --sub somebody')
-  print()
-  print(
-    `curl -s ${address}/todos -H 'Authorization: Bearer ${token}' ` +
-      `-H 'Content-Type: application/json' -d '{"title":"My first task"}'`,
-  )
-  print()
+/**
+ * Calls back when the npm that started this has ended. A shell stands in between, and passes no signal on.
+ * Without npm it never calls back: what is started by hand in the background may outlive its shell.
+ */
+function onOrphaned(callback: () => void): void {
+  if (!process.env.npm_lifecycle_event) return
+  const before = ancestors()
+  setInterval(() => ancestors() !== before && callback(), 500).unref()
+}
+
+/** The process that started this one; on Linux also, if that is a shell, the one that started the shell. */
+function ancestors(): string {
+  const parent = process.ppid
+  try {
+    const status = readFileSync(`/proc/${parent}/status`, 'utf8')
+    return `${parent} ${/^Name:\s+\w*sh\n[^]*?^PPid:\s+(\d+)/m.exec(status)?.[1]}`
+  } catch {
+    return `${parent} undefined`
+  }
+}
+
+/** In one piece, so that no line of the log falls into it. */
+function printWelcome(listening: string, token: string | undefined): void {
+  const address = listening.replace(/\/\/(127\.0\.0\.1|\[::1?\]|0\.0\.0\.0):/, '//localhost:')
+  const lines = token
+    ? [
+        `Token        ${token}`,
+        '             for demo-user, valid for 7 days: paste it under Authorize.',
+        '             For another user: npm run token -- --sub somebody',
+        '',
+        `curl -s ${address}/todos -H 'Authorization: Bearer ${token}' ` +
+          `-H 'Content-Type: application/json' -d '{"title":"My first task"}'`,
+      ]
+    : ['Token        sign in at your Better Auth server: GET /api/auth/token']
+  print(['', `Swagger UI   ${address}/docs`, ...lines, ''].join('\n'))
 }
