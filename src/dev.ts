@@ -89,24 +89,27 @@ function run(env: NodeJS.Dict<string>, token: string | undefined): void {
 }
 
 /**
- * Calls back when the npm that started this has ended. A shell stands in between, and passes no signal on.
- * Without npm it never calls back: what is started by hand in the background may outlive its shell.
+ * Calls back when the npm that started this has ended: the shell in between passes no signal on.
+ * What is started without npm may outlive its shell, in the background.
  */
 function onOrphaned(callback: () => void): void {
-  if (!process.env.npm_lifecycle_event) return
   const before = ancestors()
-  setInterval(() => ancestors() !== before && callback(), 500).unref()
+  if (process.env.npm_lifecycle_event) setInterval(() => ancestors() !== before && callback(), 500).unref()
 }
 
-/** The process that started this one; on Linux also, if that is a shell, the one that started the shell. */
+/** The processes above this one up to npm, which is the first that is not run by npm itself. Only the parent if not on Linux. */
 function ancestors(): string {
-  const parent = process.ppid
+  let pid = String(process.ppid)
+  const pids = [pid]
   try {
-    const status = readFileSync(`/proc/${parent}/status`, 'utf8')
-    return `${parent} ${/^Name:\s+\w*sh\n[^]*?^PPid:\s+(\d+)/m.exec(status)?.[1]}`
+    while (readFileSync(`/proc/${pid}/environ`, 'utf8').includes('npm_lifecycle_event=')) {
+      pid = /^PPid:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? ''
+      pids.push(pid)
+    }
   } catch {
-    return `${parent} undefined`
+    // no /proc, or the process has just ended
   }
+  return pids.join()
 }
 
 /** In one piece, so that no line of the log falls into it. */
