@@ -126,3 +126,11 @@ t.test('npm run dev', async (t) => {
   t.notOk(run.leftBehind)
   await t.rejects(fetch(`${address}/health`), 'the server has gone with it')
 })
+
+t.test('with HOST, npm run dev listens there', async (t) => {
+  const run = new Script(t, scripts.dev, project(t), { HOST: '0.0.0.0' })
+  await run.printed(/\ncurl [^\n]+\n\n/)
+  const [log = '', welcome = ''] = run.stdout.split('\nSwagger UI ')
+  t.match(log, /listening at http:\/\/127\.0\.0\.1:/)
+  t.notMatch(welcome, /listening/, 'the welcome waits for every address')
+})
