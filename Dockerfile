@@ -7,7 +7,7 @@ FROM node:24-slim
 ENV NODE_ENV=production
 WORKDIR /app
 COPY --from=dependencies /app/node_modules node_modules
-COPY package.json ./
+COPY package.json run.js ./
 COPY src src
 COPY plugins plugins
 COPY routes routes
