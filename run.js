@@ -1,7 +1,9 @@
 // Runs a TypeScript file with the variables of .env, if there is one. Plain JavaScript, so that a Node.js too old for
 // TypeScript says so, where it would print a stack trace.
+import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
+import util from 'node:util'
 
 if (!process.features.typescript) {
   fail(
@@ -19,11 +21,14 @@ if (file) {
 }
 
 function readEnvFile() {
+  let text
   try {
-    process.loadEnvFile('.env')
+    text = readFileSync('.env', 'utf8') // process.loadEnvFile() says of one without permission that there is none
   } catch ({ code }) {
     if (code !== 'ENOENT') fail(`.env cannot be read (${code}).`)
+    return
   }
+  for (const [name, value] of Object.entries(util.parseEnv(text))) process.env[name] ??= value
 }
 
 function fail(sentence) {

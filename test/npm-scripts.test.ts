@@ -102,7 +102,7 @@ t.test('what npm start says of .env', async (t) => {
   mkdirSync(join(folder, '.env'))
   const unreadable = new Script(t, scripts.start, folder)
   t.same(await unreadable.ended, [1, null])
-  t.match(unreadable.stderr, /^taskward: \.env cannot be read \(\w+\)\.\n$/)
+  t.match(unreadable.stderr, /^taskward: \.env cannot be read \(EISDIR\)\.\n$/)
 })
 
 t.test('npm run dev', async (t) => {
