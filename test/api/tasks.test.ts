@@ -1,7 +1,7 @@
 import t from 'tap'
 import type { Response } from 'light-my-request'
-import type { Task } from '../schemas/task.ts'
-import { type App, build, identity, type Identity } from './helper.ts'
+import type { Task } from '../../schemas/task.ts'
+import { type App, build, identity, type Identity } from '../helper/app.ts'
 
 const PREFIXES = [
   (id: string) => `/api/${id}/tasks`,

@@ -14,9 +14,9 @@ import {
 } from 'kysely'
 import { jsonArrayFrom, jsonObjectFrom } from 'kysely/helpers/postgres'
 import t from 'tap'
-import { guard, type GuardRules, UnscopedStatementError } from '../src/guard.ts'
-import { guardRules, statements } from '../src/isolation.ts'
-import '../src/tasks.ts'
+import { guard, type GuardRules, UnscopedStatementError } from '../../src/guard.ts'
+import { guardRules, statements } from '../../src/isolation.ts'
+import '../../src/tasks.ts'
 
 // `notes` and `tasks` are user-owned, `countries` is not. Statements are written as attackers would, without types.
 const db = new Kysely<any>({

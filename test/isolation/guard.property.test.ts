@@ -10,9 +10,9 @@ import {
 import fc from 'fast-check'
 import pg from 'pg'
 import t from 'tap'
-import { openEmbedded } from '../src/embedded.ts'
-import { guard, type GuardRules, UnscopedStatementError } from '../src/guard.ts'
-import { databaseUrl } from './helper.ts'
+import { openEmbedded } from '../../src/embedded.ts'
+import { guard, type GuardRules, UnscopedStatementError } from '../../src/guard.ts'
+import { databaseUrl } from '../helper/database.ts'
 
 // Random statements: what the guard accepts must do, on a database of two users, exactly what it does on one where
 // the other user has never been. No policy stands in the way of it here.

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { build, identity } from './helper.ts'
+import { build, identity } from '../helper/app.ts'
 import { walkRoutes } from './route-walker.ts'
 
 t.test('no route gives a stranger anything of the owner', async (t) => {

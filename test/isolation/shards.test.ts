@@ -1,7 +1,8 @@
 import pg from 'pg'
 import t from 'tap'
-import { statements } from '../src/isolation.ts'
-import { build, databaseUrl } from './helper.ts'
+import { statements } from '../../src/isolation.ts'
+import { build } from '../helper/app.ts'
+import { databaseUrl } from '../helper/database.ts'
 
 const PARTITIONS = 8
 

@@ -3,7 +3,7 @@ import { Validator } from '@seriousme/openapi-schema-validator'
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import type { FastifyInstance, RouteOptions } from 'fastify'
 import t, { type Test } from 'tap'
-import { type App, build, identity } from './helper.ts'
+import { type App, build, identity } from '../helper/app.ts'
 
 interface Schema {
   [keyword: string]: unknown

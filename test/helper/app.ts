@@ -1,10 +1,13 @@
 import { randomUUID } from 'node:crypto'
-import pg from 'pg'
 import { SignJWT } from 'jose'
 import tap, { type Test } from 'tap'
-import { buildApp } from '../src/app.ts'
-import { connect, type Database } from '../src/database.ts'
-import { createLogger } from '../src/log.ts'
+import { buildApp } from '../../src/app.ts'
+import type { Database } from '../../src/database.ts'
+import { createLogger } from '../../src/log.ts'
+import { database } from './database.ts'
+
+// No test is slow, but the machine may be.
+tap.setTimeout(600_000)
 
 export const SECRET = 'q4bT9vX2mK7wR1zN8cJ5hL3pF6sD0gYa'
 
@@ -39,41 +42,6 @@ export const environment = {
   BCRYPT_COST: '4',
   RATE_LIMIT_MAX: '1000000',
   AUTH_RATE_LIMIT_MAX: '1000000',
-}
-
-let opened: Promise<Database> | undefined
-
-/** The database of this test file: the embedded one, or an own one on the server of TEST_DATABASE_URL. */
-export function database(): Promise<Database> {
-  opened ??= open()
-  return opened
-}
-
-async function open(): Promise<Database> {
-  const url = await databaseUrl()
-  const db = await connect({ url })
-  tap.teardown(() => db.close())
-  await db.migrate()
-  return db
-}
-
-/** The address of a new, empty database, which is dropped when the file is done. */
-export async function databaseUrl(): Promise<string> {
-  const server = process.env.TEST_DATABASE_URL
-  if (!server) return 'pglite:memory'
-  const name = `taskward_test_${randomUUID().replaceAll('-', '')}`
-  await onServer(server, `create database ${name}`)
-  tap.teardown(() => onServer(server, `drop database if exists ${name} with (force)`))
-  const url = new URL(server)
-  url.pathname = name
-  return url.href
-}
-
-async function onServer(url: string, statement: string): Promise<void> {
-  const client = new pg.Client({ connectionString: url })
-  await client.connect()
-  await client.query(statement)
-  await client.end()
 }
 
 export interface BuildOptions {

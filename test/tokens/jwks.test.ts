@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net'
 import { mock } from 'node:test'
 import { exportJWK, generateKeyPair, type GenerateKeyPairResult, type JWK, SignJWT } from 'jose'
 import t, { type Test } from 'tap'
-import { type App, build, identity } from './helper.ts'
+import { type App, build, identity } from '../helper/app.ts'
 
 // Only the date is false: what waits, waits for real.
 mock.timers.enable({ apis: ['Date'], now: Date.now() })

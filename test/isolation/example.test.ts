@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import t from 'tap'
 
-const PARTS = ['src', 'plugins', 'routes', 'schemas', 'test', 'package.json', 'tsconfig.json']
+const PARTS = ['src', 'plugins', 'routes', 'schemas', 'test', 'package.json', 'package-lock.json', 'tsconfig.json']
 
 t.test("docs/isolation.md's own table works as written, and the walls and the walker cover it", async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'taskward-example-'))
@@ -38,7 +38,7 @@ t.test("docs/isolation.md's own table works as written, and the walls and the wa
   )
 
   node('node_modules/typescript/bin/tsc')
-  const walk = node('test/isolation-routes.test.ts')
+  const walk = node('test/isolation/routes.test.ts')
   t.match(walk, /^ok 1 - no route gives a stranger anything/m)
   t.match(walk, 'GET /notes/{id}, POST /notes', 'the new routes are walked')
 })

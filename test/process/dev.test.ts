@@ -17,8 +17,8 @@ import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
-import type { Task } from '../schemas/task.ts'
-import { SECRET } from './helper.ts'
+import type { Task } from '../../schemas/task.ts'
+import { SECRET } from '../helper/app.ts'
 
 t.setTimeout(300_000)
 

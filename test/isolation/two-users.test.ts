@@ -1,7 +1,8 @@
 import type { InjectOptions } from 'light-my-request'
 import t from 'tap'
-import type { Task } from '../schemas/task.ts'
-import { build, database, identity } from './helper.ts'
+import type { Task } from '../../schemas/task.ts'
+import { build, identity } from '../helper/app.ts'
+import { database } from '../helper/database.ts'
 
 const NEVER = 9_007_199_254_740_991
 

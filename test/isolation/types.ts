@@ -6,9 +6,9 @@ import {
   statement,
   type Statement,
   UserScope,
-} from '../src/isolation.ts'
-import type { Database } from '../src/database.ts'
-import { Tasks } from '../src/tasks.ts'
+} from '../../src/isolation.ts'
+import type { Database } from '../../src/database.ts'
+import { Tasks } from '../../src/tasks.ts'
 
 declare const database: Database
 declare const scope: UserScope

@@ -5,9 +5,10 @@ import { Ajv } from 'ajv'
 import type { InjectOptions, Response } from 'light-my-request'
 import pg from 'pg'
 import t, { type Test } from 'tap'
-import { Problem } from '../schemas/problem.ts'
-import type { Database } from '../src/database.ts'
-import { build, database, identity, mint } from './helper.ts'
+import { Problem } from '../../schemas/problem.ts'
+import type { Database } from '../../src/database.ts'
+import { build, identity, mint } from '../helper/app.ts'
+import { database } from '../helper/database.ts'
 
 const validate = new Ajv().compile({ ...Problem, additionalProperties: false })
 const LIBRARY_TEXT =

@@ -3,8 +3,9 @@ import { once } from 'node:events'
 import { randomUUID } from 'node:crypto'
 import pg from 'pg'
 import t, { type Test } from 'tap'
-import { createLogger, requestLogger } from '../src/log.ts'
-import { type BuildOptions, build, database, identity, mint, SECRET } from './helper.ts'
+import { createLogger, requestLogger } from '../../src/log.ts'
+import { type BuildOptions, build, identity, mint, SECRET } from '../helper/app.ts'
+import { database } from '../helper/database.ts'
 
 interface Line {
   level: string

@@ -11,8 +11,8 @@ import { toNodeHandler } from 'better-auth/node'
 import { bearer, jwt, type JwtOptions } from 'better-auth/plugins'
 import { createRemoteJWKSet, decodeJwt, decodeProtectedHeader, jwtVerify, SignJWT } from 'jose'
 import t, { type Test } from 'tap'
-import type { Task } from '../schemas/task.ts'
-import { build, mint, SECRET } from './helper.ts'
+import type { Task } from '../../schemas/task.ts'
+import { build, mint, SECRET } from '../helper/app.ts'
 
 const PREFIXES = [(id: string) => `/api/${id}/tasks`, () => '/todos']
 const DATA = 'better-auth.session_data'

@@ -1,7 +1,8 @@
 import pg from 'pg'
 import t from 'tap'
-import { connect, type Database } from '../src/database.ts'
-import { build, database, databaseUrl, identity } from './helper.ts'
+import { connect, type Database } from '../../src/database.ts'
+import { build, identity } from '../helper/app.ts'
+import { database, databaseUrl } from '../helper/database.ts'
 
 const TEST_DATABASE_URL = process.env.TEST_DATABASE_URL
 

@@ -1,8 +1,9 @@
 import pg from 'pg'
 import t from 'tap'
-import type { Task } from '../schemas/task.ts'
-import { connect } from '../src/database.ts'
-import { build, databaseUrl, identity } from './helper.ts'
+import type { Task } from '../../schemas/task.ts'
+import { connect } from '../../src/database.ts'
+import { build, identity } from '../helper/app.ts'
+import { databaseUrl } from '../helper/database.ts'
 
 const { TEST_DATABASE_URL } = process.env
 const USERS = 50

@@ -3,10 +3,10 @@ import { readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import Fastify from 'fastify'
 import t from 'tap'
-import env from '../plugins/env.ts'
-import { Env } from '../schemas/env.ts'
-import { parseOrigins } from '../src/origins.ts'
-import { SECRET } from './helper.ts'
+import env from '../../plugins/env.ts'
+import { Env } from '../../schemas/env.ts'
+import { parseOrigins } from '../../src/origins.ts'
+import { SECRET } from '../helper/app.ts'
 
 type Variables = Partial<Record<keyof Env, string>>
 

@@ -6,10 +6,11 @@ import { join, resolve } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import packageJson from '../package.json' with { type: 'json' }
-import type { Task } from '../schemas/task.ts'
-import { databaseUrl, identity, SECRET } from './helper.ts'
-import { openProxy } from './proxy.ts'
+import packageJson from '../../package.json' with { type: 'json' }
+import type { Task } from '../../schemas/task.ts'
+import { identity, SECRET } from '../helper/app.ts'
+import { databaseUrl } from '../helper/database.ts'
+import { openProxy } from '../helper/proxy.ts'
 
 type Variables = Record<string, string>
 

@@ -12,10 +12,11 @@ import {
   type ValuesNode,
 } from 'kysely'
 import t from 'tap'
-import { connect, type Database, type Step } from '../src/database.ts'
-import { guard } from '../src/guard.ts'
-import { guardRules, type Statement, statements, UserScope } from '../src/isolation.ts'
-import { build, databaseUrl, identity } from './helper.ts'
+import { connect, type Database, type Step } from '../../src/database.ts'
+import { guard } from '../../src/guard.ts'
+import { guardRules, type Statement, statements, UserScope } from '../../src/isolation.ts'
+import { build, identity } from '../helper/app.ts'
+import { databaseUrl } from '../helper/database.ts'
 import { walkRoutes } from './route-walker.ts'
 
 // Takes each user_id condition out of each statement, one at a time, and shows that each wall stops what is left

@@ -5,8 +5,9 @@ import type { AddressInfo } from 'node:net'
 import { mock } from 'node:test'
 import { deflateRawSync } from 'node:zlib'
 import t, { type Test } from 'tap'
-import type { Database } from '../src/database.ts'
-import { type App, build, type BuildOptions, database, SECRET } from './helper.ts'
+import type { Database } from '../../src/database.ts'
+import { type App, build, type BuildOptions, SECRET } from '../helper/app.ts'
+import { database } from '../helper/database.ts'
 
 // The clock stands still, so that a token that is 29 seconds too old stays so.
 mock.timers.enable({ apis: ['Date'], now: Date.now() })

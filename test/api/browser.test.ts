@@ -4,7 +4,7 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { type Browser, chromium } from 'playwright-core'
 import t, { type Test } from 'tap'
-import { build, identity } from './helper.ts'
+import { build, identity } from '../helper/app.ts'
 
 const CHROMIUM = '/usr/bin/chromium'
 const skip = existsSync(CHROMIUM) ? false : `no ${CHROMIUM}: install it with apt-get install chromium`

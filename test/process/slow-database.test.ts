@@ -1,9 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import t from 'tap'
-import { connect } from '../src/database.ts'
-import { build, databaseUrl, identity } from './helper.ts'
-import { openProxy } from './proxy.ts'
+import { connect } from '../../src/database.ts'
+import { build, identity } from '../helper/app.ts'
+import { databaseUrl } from '../helper/database.ts'
+import { openProxy } from '../helper/proxy.ts'
 
 const skip = !process.env.TEST_DATABASE_URL && 'needs TEST_DATABASE_URL'
 

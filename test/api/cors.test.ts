@@ -1,6 +1,7 @@
 import type { InjectOptions, Response } from 'light-my-request'
 import t, { type Test } from 'tap'
-import { type App, build, database, identity } from './helper.ts'
+import { type App, build, identity } from '../helper/app.ts'
+import { database } from '../helper/database.ts'
 
 const FRONTEND_URL = ' https://app.example.com/ , http://localhost:3000,https://app-*-team.vercel.app,'
 const LISTED = [

@@ -1,0 +1,113 @@
+// A new embedded database costs six seconds of CPU time and over a gigabyte of memory, a copy of one nearly nothing.
+// So the first that needs one makes it, once for each state of src/, and all others copy it.
+import { createHash } from 'node:crypto'
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+} from 'node:fs'
+import { join, resolve } from 'node:path'
+import { PGlite } from '@electric-sql/pglite'
+import pg from 'pg'
+import { connect } from '../../src/database.ts'
+
+const ROOT = resolve(import.meta.dirname, '../..')
+const FOLDER = join(ROOT, '.tap', 'databases')
+const HOUR = 3_600_000
+
+/** Names the state of src/, where the migrations are. */
+const KEY = hashOf(join(ROOT, 'src'))
+
+function hashOf(folder: string): string {
+  const hash = createHash('sha256').update(readFileSync(join(ROOT, 'package-lock.json')))
+  for (const name of readdirSync(folder, { recursive: true, encoding: 'utf8' }).toSorted()) {
+    const file = join(folder, name)
+    if (statSync(file).isFile()) hash.update(`${name}\0`).update(readFileSync(file))
+  }
+  return hash.digest('hex').slice(0, 16)
+}
+
+/** Makes a directory for PGlite that nobody else has. */
+export async function copyTemplate(kind: 'empty' | 'migrated'): Promise<string> {
+  const template = join(FOLDER, KEY)
+  if (!existsSync(template)) await makeTemplate(template)
+  const copy = mkdtempSync(join(FOLDER, 'copy-'))
+  cpSync(join(template, kind), copy, { recursive: true })
+  return copy
+}
+
+async function makeTemplate(template: string): Promise<void> {
+  mkdirSync(FOLDER, { recursive: true })
+  const making = mkdtempSync(join(FOLDER, 'making-'))
+  const migrated = join(making, 'migrated')
+  await (await PGlite.create({ dataDir: migrated })).close()
+  cpSync(migrated, join(making, 'empty'), { recursive: true })
+  const db = await connect({ url: `pglite:${migrated}` })
+  await db.migrate()
+  await db.close()
+  try {
+    renameSync(making, template)
+  } catch {
+    rmSync(making, { recursive: true }) // another process was faster
+  }
+}
+
+/** Removes what is left of earlier states and of runs that were killed. */
+export function removeLeftovers(): void {
+  if (!existsSync(FOLDER)) return
+  for (const name of readdirSync(FOLDER)) {
+    const path = join(FOLDER, name)
+    if (name !== KEY && Date.now() - statSync(path).mtimeMs > HOUR) rmSync(path, { recursive: true })
+  }
+}
+
+const TEMPLATE = `taskward_template_${KEY}`
+
+/** Makes a database on a server; returns its address. */
+export async function createDatabase(server: string, name: string, kind: 'empty' | 'migrated') {
+  await onServer(server, async (client) => {
+    if (kind === 'migrated') await makeServerTemplate(client, server)
+    await client.query(`create database ${name}${kind === 'migrated' ? ` template ${TEMPLATE}` : ''}`)
+  })
+  return addressOf(server, name)
+}
+
+async function makeServerTemplate(client: pg.Client, server: string): Promise<void> {
+  const { rowCount } = await client.query('select from pg_database where datname = $1', [TEMPLATE])
+  if (rowCount) return
+  const making = `${TEMPLATE}_making`
+  await client.query(`drop database if exists ${making} with (force)`)
+  await client.query(`create database ${making}`)
+  const db = await connect({ url: addressOf(server, making) })
+  await db.migrate()
+  await db.close()
+  await client.query(`alter database ${making} rename to ${TEMPLATE}`)
+}
+
+export async function dropDatabase(server: string, name = TEMPLATE): Promise<void> {
+  await onServer(server, (client) => client.query(`drop database if exists ${name} with (force)`))
+}
+
+function addressOf(server: string, name: string): string {
+  const url = new URL(server)
+  url.pathname = name
+  return url.href
+}
+
+/** One at a time makes or drops a database: a template can be copied only while nobody uses it. */
+async function onServer(server: string, use: (client: pg.Client) => Promise<unknown>): Promise<void> {
+  const client = new pg.Client({ connectionString: server })
+  await client.connect()
+  try {
+    await client.query("select pg_advisory_lock(hashtext('taskward tests'))")
+    await use(client)
+  } finally {
+    await client.end()
+  }
+}
