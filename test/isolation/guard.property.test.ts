@@ -416,7 +416,7 @@ const otherThan = (user: string) => USERS.find((other) => other !== user) as str
 t.setTimeout(TIMEOUT)
 t.test('what the guard accepts touches one user', { timeout: TIMEOUT }, async (t) => {
   const url = await databaseUrl()
-  const embedded = url === 'pglite:memory' ? await openEmbedded('memory') : undefined
+  const embedded = url.startsWith('pglite:') ? await openEmbedded(url.slice('pglite:'.length)) : undefined
   const pool = new pg.Pool(embedded ? embedded.config : { connectionString: url })
   const client = await pool.connect()
   t.teardown(async () => {
