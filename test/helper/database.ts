@@ -25,13 +25,16 @@ export const databaseUrl = (): Promise<string> => newDatabase('empty')
 /** The address of a new database that has the tables, which is dropped when the file is done. */
 export const migratedUrl = (): Promise<string> => newDatabase('migrated')
 
+/** The address of a new embedded database that has the tables, whatever the other tests use. */
+export async function embeddedUrl(kind: 'empty' | 'migrated' = 'migrated'): Promise<string> {
+  const directory = await copyTemplate(kind)
+  tap.teardown(() => rmSync(directory, { recursive: true, force: true, maxRetries: 5 }))
+  return `pglite:${directory}`
+}
+
 async function newDatabase(kind: 'empty' | 'migrated'): Promise<string> {
   const server = process.env.TEST_DATABASE_URL
-  if (!server) {
-    const directory = await copyTemplate(kind)
-    tap.teardown(() => rmSync(directory, { recursive: true, force: true, maxRetries: 5 }))
-    return `pglite:${directory}`
-  }
+  if (!server) return embeddedUrl(kind)
   const name = `taskward_test_${randomUUID().replaceAll('-', '')}`
   const url = await createDatabase(server, name, kind)
   tap.teardown(() => dropDatabase(server, name))

@@ -4,7 +4,16 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import t from 'tap'
 
-const PARTS = ['src', 'plugins', 'routes', 'schemas', 'test', 'package.json', 'package-lock.json', 'tsconfig.json']
+const PARTS = [
+  'src',
+  'plugins',
+  'routes',
+  'schemas',
+  'test',
+  'package.json',
+  'package-lock.json',
+  'tsconfig.json',
+]
 
 t.test("docs/isolation.md's own table works as written, and the walls and the walker cover it", async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'taskward-example-'))

@@ -1,0 +1,124 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { cpSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Test } from 'tap'
+import { SECRET } from './app.ts'
+import { embeddedUrl } from './database.ts'
+
+export const ROOT = resolve(import.meta.dirname, '../..')
+export const SERVER = join(ROOT, 'src/server.ts')
+export const CLI = join(ROOT, 'src/cli.ts')
+/** Goes into addresses of databases; no output may hold it. */
+export const PASSWORD = 'hunter2hunter2'
+/** Nobody listens there. */
+export const NOWHERE = `postgres://ada:${PASSWORD}@127.0.0.1:1/none`
+export const PRODUCTION = { NODE_ENV: 'production', FRONTEND_URL: 'https://app.example.com' }
+
+const COMPILE_CACHE = resolve(process.env.NODE_COMPILE_CACHE ?? join(ROOT, '.tap', 'compile-cache'))
+
+interface Ended {
+  code: number | null
+  stdout: string
+  stderr: string
+}
+
+/** A process of the service, and what it has written so far. */
+export class Child {
+  stdout = ''
+  stderr = ''
+  readonly process: ChildProcess
+  readonly ended: Promise<Ended>
+
+  constructor(t: Test, args: string[], env: Record<string, string | undefined>, cwd: string) {
+    // With a process group of its own, so that none of its children is left behind.
+    this.process = spawn(process.execPath, ['--liftoff-only', ...args], {
+      cwd,
+      detached: true,
+      env: { NODE_COMPILE_CACHE: COMPILE_CACHE, ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    this.process.stdout?.setEncoding('utf8').on('data', (chunk) => (this.stdout += chunk))
+    this.process.stderr?.setEncoding('utf8').on('data', (chunk) => (this.stderr += chunk))
+    this.ended = once(this.process, 'close').then(([code]) => ({
+      code,
+      stdout: this.stdout,
+      stderr: this.stderr,
+    }))
+    t.teardown(() => this.kill())
+  }
+
+  kill(): void {
+    try {
+      process.kill(-(this.process.pid ?? 0), 'SIGKILL')
+    } catch {
+      // none is left
+    }
+  }
+
+  stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<Ended> {
+    this.process.kill(signal)
+    return this.ended
+  }
+
+  /** Waits until this was written to standard output so many times. */
+  async printed(pattern: RegExp, times = 1): Promise<RegExpExecArray> {
+    for (;;) {
+      const running = this.process.exitCode === null && this.process.signalCode === null
+      const found = [...this.stdout.matchAll(new RegExp(pattern, 'gm'))][times - 1]
+      if (found) return found
+      if (!running) throw new Error(`never printed: ${pattern}\n${this.stdout}\n${this.stderr}`)
+      await sleep(50)
+    }
+  }
+}
+
+type Variables = Record<string, string | undefined>
+
+/** Runs a command of the service in an empty folder, with these variables and no others. */
+export function run(t: Test, args: string[], variables: Variables = {}): Child {
+  return new Child(t, args, variables, emptyFolder(t))
+}
+
+/** Runs the server; where nothing is said, on an embedded database of its own and on a free port. */
+export async function runServer(t: Test, variables: Variables = {}): Promise<Child> {
+  const DATABASE_URL = variables.DATABASE_URL ?? (await embeddedUrl())
+  const valid = { BETTER_AUTH_SECRET: SECRET, DATABASE_URL, HOST: '127.0.0.1', PORT: '0' }
+  return run(t, [SERVER], { ...valid, ...variables })
+}
+
+/** Starts the server and waits until it listens. */
+export async function start(t: Test, variables?: Variables): Promise<Child & { url: string }> {
+  const server = await runServer(t, variables)
+  const [, url = ''] = await server.printed(/Server listening at ([^"]+)"/)
+  return Object.assign(server, { url })
+}
+
+/** Expects exit code 1, and one sentence on standard error that tells no secret. */
+export async function fails(t: Test, child: Child | Promise<Child>, sentence: RegExp): Promise<void> {
+  const { code, stderr } = await (await child).ended
+  t.equal(code, 1, `exit code 1: ${sentence}`)
+  t.match(stderr, /^taskward: [^\n]+[^\s]\n$/, 'one line on standard error')
+  t.match(stderr, sentence, `it says ${sentence}`)
+  t.notOk(stderr.includes(PASSWORD) || stderr.includes(SECRET), 'it tells no secret')
+}
+
+/** A temporary folder that goes with the test. */
+export function emptyFolder(t: Test): string {
+  const folder = mkdtempSync(join(tmpdir(), 'taskward-'))
+  t.teardown(() => rmSync(folder, { recursive: true, force: true, maxRetries: 5 }))
+  return folder
+}
+
+const NOT_CLONED = ['node_modules', '.git', '.tap', '.env', '.data']
+
+/** The project as a fresh clone has it, with its packages installed. */
+export function clone(t: Test): string {
+  const folder = emptyFolder(t)
+  const ignored = NOT_CLONED.map((name) => join(ROOT, name))
+  cpSync(ROOT, folder, { recursive: true, filter: (source) => !ignored.includes(source) })
+  symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'))
+  return folder
+}
