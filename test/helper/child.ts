@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { cpSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs'
+import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -120,5 +120,9 @@ export function clone(t: Test): string {
   const ignored = NOT_CLONED.map((name) => join(ROOT, name))
   cpSync(ROOT, folder, { recursive: true, filter: (source) => !ignored.includes(source) })
   symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'))
+  // Its tests copy the databases that are there already.
+  mkdirSync(join(folder, '.tap'))
+  mkdirSync(join(ROOT, '.tap', 'databases'), { recursive: true })
+  symlinkSync(join(ROOT, '.tap', 'databases'), join(folder, '.tap', 'databases'))
   return folder
 }

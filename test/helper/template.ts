@@ -1,5 +1,5 @@
 // A new embedded database costs six seconds of CPU time and over a gigabyte of memory, a copy of one nearly nothing.
-// So the first that needs one makes it, once for each state of src/, and all others copy it.
+// So the first that needs one makes it, and all others copy it.
 import { createHash } from 'node:crypto'
 import {
   cpSync,
@@ -13,7 +13,6 @@ import {
   statSync,
 } from 'node:fs'
 import { join, resolve } from 'node:path'
-import { PGlite } from '@electric-sql/pglite'
 import pg from 'pg'
 import { connect } from '../../src/database.ts'
 
@@ -21,38 +20,38 @@ const ROOT = resolve(import.meta.dirname, '../..')
 const FOLDER = join(ROOT, '.tap', 'databases')
 const HOUR = 3_600_000
 
-/** Names the state of src/, where the migrations are. */
-const KEY = hashOf(join(ROOT, 'src'))
-
-function hashOf(folder: string): string {
-  const hash = createHash('sha256').update(readFileSync(join(ROOT, 'package-lock.json')))
-  for (const name of readdirSync(folder, { recursive: true, encoding: 'utf8' }).toSorted()) {
-    const file = join(folder, name)
-    if (statSync(file).isFile()) hash.update(`${name}\0`).update(readFileSync(file))
-  }
+const hashOf = (...files: string[]) => {
+  const hash = createHash('sha256')
+  for (const file of files) hash.update(readFileSync(file))
   return hash.digest('hex').slice(0, 16)
 }
+const sources = readdirSync(join(ROOT, 'src'), { recursive: true, encoding: 'utf8' })
+  .toSorted()
+  .map((name) => join(ROOT, 'src', name))
+  .filter((path) => statSync(path).isFile())
+
+const VERSION = hashOf(join(ROOT, 'package-lock.json'))
+/** Names the state of src/, where the migrations are. */
+const STATE = hashOf(join(ROOT, 'package-lock.json'), ...sources)
+const TEMPLATES = { empty: join(FOLDER, `empty-${VERSION}`), migrated: join(FOLDER, `migrated-${STATE}`) }
+type Kind = keyof typeof TEMPLATES
 
 /** Makes a directory for PGlite that nobody else has. */
-export async function copyTemplate(kind: 'empty' | 'migrated'): Promise<string> {
-  const template = join(FOLDER, KEY)
-  if (!existsSync(template)) await makeTemplate(template)
+export async function copyTemplate(kind: Kind): Promise<string> {
+  mkdirSync(FOLDER, { recursive: true })
+  if (!existsSync(TEMPLATES[kind])) await makeTemplate(kind)
   const copy = mkdtempSync(join(FOLDER, 'copy-'))
-  cpSync(join(template, kind), copy, { recursive: true })
+  cpSync(TEMPLATES[kind], copy, { recursive: true })
   return copy
 }
 
-async function makeTemplate(template: string): Promise<void> {
-  mkdirSync(FOLDER, { recursive: true })
-  const making = mkdtempSync(join(FOLDER, 'making-'))
-  const migrated = join(making, 'migrated')
-  await (await PGlite.create({ dataDir: migrated })).close()
-  cpSync(migrated, join(making, 'empty'), { recursive: true })
-  const db = await connect({ url: `pglite:${migrated}` })
-  await db.migrate()
+async function makeTemplate(kind: Kind): Promise<void> {
+  const making = kind === 'empty' ? mkdtempSync(join(FOLDER, 'making-')) : await copyTemplate('empty')
+  const db = await connect({ url: `pglite:${making}` })
+  if (kind === 'migrated') await db.migrate()
   await db.close()
   try {
-    renameSync(making, template)
+    renameSync(making, TEMPLATES[kind])
   } catch {
     rmSync(making, { recursive: true }) // another process was faster
   }
@@ -63,14 +62,15 @@ export function removeLeftovers(): void {
   if (!existsSync(FOLDER)) return
   for (const name of readdirSync(FOLDER)) {
     const path = join(FOLDER, name)
-    if (name !== KEY && Date.now() - statSync(path).mtimeMs > HOUR) rmSync(path, { recursive: true })
+    if (!Object.values(TEMPLATES).includes(path) && Date.now() - statSync(path).mtimeMs > HOUR)
+      rmSync(path, { recursive: true })
   }
 }
 
-const TEMPLATE = `taskward_template_${KEY}`
+const TEMPLATE = `taskward_template_${STATE}`
 
 /** Makes a database on a server; returns its address. */
-export async function createDatabase(server: string, name: string, kind: 'empty' | 'migrated') {
+export async function createDatabase(server: string, name: string, kind: Kind) {
   await onServer(server, async (client) => {
     if (kind === 'migrated') await makeServerTemplate(client, server)
     await client.query(`create database ${name}${kind === 'migrated' ? ` template ${TEMPLATE}` : ''}`)

@@ -1,27 +1,13 @@
 import { execFileSync } from 'node:child_process'
-import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import t from 'tap'
-
-const PARTS = [
-  'src',
-  'plugins',
-  'routes',
-  'schemas',
-  'test',
-  'package.json',
-  'package-lock.json',
-  'tsconfig.json',
-]
+import { clone, ROOT } from '../helper/child.ts'
 
 t.test("docs/isolation.md's own table works as written, and the walls and the walker cover it", async (t) => {
-  const folder = mkdtempSync(join(tmpdir(), 'taskward-example-'))
-  t.teardown(() => rmSync(folder, { recursive: true }))
-  for (const part of PARTS) cpSync(part, join(folder, part), { recursive: true })
-  symlinkSync(resolve('node_modules'), join(folder, 'node_modules'))
+  const folder = clone(t)
   const { PATH, HOME, TEST_DATABASE_URL } = process.env
-  const env = { PATH, HOME, TEST_DATABASE_URL, TAP_TIMEOUT: '300' }
+  const env = { PATH, HOME, TEST_DATABASE_URL, TAP_TIMEOUT: '600' }
   // tap would load itself into the children.
   const node = (...args: string[]) =>
     execFileSync('env', ['-u', 'NODE_OPTIONS', process.execPath, ...args], {
@@ -30,7 +16,7 @@ t.test("docs/isolation.md's own table works as written, and the walls and the wa
       env,
     })
 
-  const text = readFileSync('docs/isolation.md', 'utf8')
+  const text = readFileSync(join(ROOT, 'docs/isolation.md'), 'utf8')
   const files = [...text.matchAll(/^```ts\n\/\/ (\S+)\n([^]*?)^```$/gm)]
   const [, diff = ''] = /^```diff\n([^]*?)^```$/m.exec(text) ?? []
   for (const [, path = '', code = ''] of files) writeFileSync(join(folder, path), code)
@@ -46,9 +32,11 @@ t.test("docs/isolation.md's own table works as written, and the walls and the wa
     `${lines.filter(Boolean).length + added.length} lines`,
   )
 
-  node('node_modules/typescript/bin/tsc')
-  const walk = node('test/isolation/routes.test.ts')
-  t.match(walk, /^ok 1 - no route gives a stranger anything/m)
+  const include = ['src', 'plugins', 'routes', 'schemas', 'test/isolation/types.ts']
+  writeFileSync(join(folder, 'example.json'), JSON.stringify({ extends: './tsconfig.json', include }))
+  t.doesNotThrow(() => node('node_modules/typescript/bin/tsc', '-p', 'example.json'), 'it compiles')
+  const walk = node('--liftoff-only', 'test/isolation/routes.test.ts')
+  t.match(walk, /^ok 1 - no route gives a stranger anything/m, 'the walk passes')
   t.match(walk, 'GET /notes/{id}, POST /notes', 'the new routes are walked')
 })
 

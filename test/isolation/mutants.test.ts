@@ -16,7 +16,7 @@ import { connect, type Database, type Step } from '../../src/database.ts'
 import { guard } from '../../src/guard.ts'
 import { guardRules, type Statement, statements, UserScope } from '../../src/isolation.ts'
 import { build, identity } from '../helper/app.ts'
-import { databaseUrl } from '../helper/database.ts'
+import { migratedUrl } from '../helper/database.ts'
 import { walkRoutes } from './route-walker.ts'
 
 // Takes each user_id condition out of each statement, one at a time, and shows that each wall stops what is left
@@ -97,13 +97,15 @@ function mutantsOf(statement: AnyStatement): Mutant[] {
 const mutants = () => statements.flatMap(mutantsOf)
 
 t.test('with a user_id condition taken out', async (t) => {
-  const url = await databaseUrl()
+  const url = await migratedUrl()
   const verdicts: Record<string, string>[] = []
 
   let db = await connect({ url })
-  await db.migrate()
   await build(t, { database: db })
-  t.ok(statements.length > 0 && statements.every((statement) => mutantsOf(statement).length > 0))
+  t.ok(
+    statements.length > 0 && statements.every((statement) => mutantsOf(statement).length > 0),
+    'every statement has a condition to take out',
+  )
 
   await t.test('the guard refuses it', async (t) => {
     for (const { statement, query } of mutants()) {
@@ -137,21 +139,21 @@ t.test('with a user_id condition taken out', async (t) => {
 
   await t.test('without both, the route walker sees it', async (t) => {
     db = await connect({ url, rls: false })
-    await db.migrate()
     for (const [i, { statement, mutate }] of mutants().entries()) {
       // An insert without its user is an error in any case: the column takes no null.
       if (statement.query.kind === 'InsertQueryNode') continue
       const app = await build(t, { database: withMutant(db, statement, mutate) })
       const [owner, stranger] = await Promise.all([identity(), identity()])
-      const { findings } = await walkRoutes({ app, document: withoutAliases(app.swagger()), owner, stranger })
-      t.ok(findings.length > 0, `${findings[0]}`)
-      Object.assign(verdicts[i] as object, { walker: `${findings.length} findings` })
+      const document = withoutAliases(app.swagger())
+      const { findings } = await walkRoutes({ app, document, owner, stranger, enough: 1 })
+      t.ok(findings.length > 0, `seen by ${findings[0]}`)
+      Object.assign(verdicts[i] as object, { walker: 'seen' })
     }
     await db.close()
   })
 
   for (const { statement, guard, database, walker = 'insert' } of verdicts) {
-    t.comment([guard, database?.padEnd(6), walker.padEnd(13), statement].join(' | '))
+    t.comment([guard, database?.padEnd(6), walker.padEnd(6), statement].join(' | '))
   }
 })
 

@@ -18,6 +18,8 @@ export interface WalkOptions {
   stranger: Walker
   /** Of the owner's rows, for the proof that nothing changed; default: all that the owner can read. */
   checksum?: () => Promise<string>
+  /** Stops after the operation that brings this many findings. Default: walks on. */
+  enough?: number
 }
 
 export interface Walk {
@@ -45,6 +47,8 @@ interface Operation {
   ids: string[]
   /** Each documented query parameter, at a value or two that it takes; and none. */
   queries: string[]
+  /** Another address of the same handler. */
+  isAlias: boolean
 }
 
 type Value = string | number
@@ -69,7 +73,14 @@ const NEVER: Value = Number.MAX_SAFE_INTEGER
  * compares each answer with the one for an id that never existed: it must be the same to the byte, hold nothing of
  * the owner's, and change nothing of the owner's.
  */
-export async function walkRoutes({ app, document, owner, stranger, checksum }: WalkOptions): Promise<Walk> {
+export async function walkRoutes({
+  app,
+  document,
+  owner,
+  stranger,
+  checksum,
+  enough = Infinity,
+}: WalkOptions): Promise<Walk> {
   const operations = operationsOf(document)
   const mark = `mark-${randomUUID()}`
   const findings: string[] = []
@@ -82,7 +93,7 @@ export async function walkRoutes({ app, document, owner, stranger, checksum }: W
     if (answer !== before.get(at)) findings.push(`${at}: the owner's new rows change what the stranger reads`)
   }
 
-  const snapshot = checksum ?? (async () => JSON.stringify([...(await readAll(owner))]))
+  const snapshot = checksum ?? (async () => JSON.stringify([...(await readAll(owner, false))]))
   let owned = await snapshot()
   for (const operation of operations) {
     for (const [what, make] of attemptsOn(operation))
@@ -90,6 +101,7 @@ export async function walkRoutes({ app, document, owner, stranger, checksum }: W
     const now = await snapshot()
     if (now !== owned) findings.push(`${operation.method} ${operation.path}: the owner's rows changed`)
     owned = now
+    if (findings.length >= enough) break
   }
   return { operations: operations.map(({ method, path }) => `${method} ${path}`), attempts, findings }
 
@@ -115,10 +127,10 @@ export async function walkRoutes({ app, document, owner, stranger, checksum }: W
   }
 
   /** What somebody reads at every address that needs no id but their own. */
-  async function readAll(walker: Walker): Promise<Map<string, string>> {
+  async function readAll(walker: Walker, aliases = true): Promise<Map<string, string>> {
     const answers = new Map<string, string>()
-    for (const { method, path, ids, queries } of operations) {
-      if (method !== 'GET' || ids.length > 0) continue
+    for (const { method, path, ids, queries, isAlias } of operations) {
+      if (method !== 'GET' || ids.length > 0 || (isAlias && !aliases)) continue
       for (const query of queries) {
         const { statusCode, body } = await send(walker, { url: fill(path, NEVER, walker.id) + query })
         answers.set(`GET ${path}${query}`, `${statusCode} ${body}`)
@@ -261,6 +273,7 @@ function fill(path: string, id: Value, userId: string): string {
 }
 
 interface DocumentedOperation {
+  tags?: string[]
   requestBody?: { content?: Record<string, { schema?: Schema }> }
   parameters?: { in: string; name: string; schema?: Schema }[]
 }
@@ -268,7 +281,7 @@ interface DocumentedOperation {
 function operationsOf({ paths = {} }: WalkOptions['document']): Operation[] {
   return Object.entries(paths as Record<string, Record<string, DocumentedOperation>>).flatMap(
     ([path, methods]) =>
-      Object.entries(methods).map(([method, { requestBody, parameters = [] }]) => ({
+      Object.entries(methods).map(([method, { requestBody, parameters = [], tags = [] }]) => ({
         method: method.toUpperCase(),
         path,
         body: requestBody?.content?.['application/json']?.schema,
@@ -276,6 +289,7 @@ function operationsOf({ paths = {} }: WalkOptions['document']): Operation[] {
           .map(([, name]) => name as string)
           .filter((name) => !USER_PARAMETER.test(name)),
         queries: ['', ...parameters.filter((parameter) => parameter.in === 'query').flatMap(queriesOf)],
+        isAlias: tags.includes('aliases'),
       })),
   )
 }
