@@ -3,7 +3,7 @@ import t from 'tap'
 import type { Task } from '../../schemas/task.ts'
 import { connect } from '../../src/database.ts'
 import { build, identity } from '../helper/app.ts'
-import { databaseUrl } from '../helper/database.ts'
+import { migratedUrl, openDatabase } from '../helper/database.ts'
 
 const { TEST_DATABASE_URL } = process.env
 const USERS = 50
@@ -22,10 +22,9 @@ const failing: [what: string, code: string, sql: string][] = [
 ]
 
 t.test(`${USERS} users at once on few connections, with failures in between`, async (t) => {
-  const url = await databaseUrl()
+  const url = await migratedUrl()
   const db = await connect({ url, poolMax: 3, statementTimeout: 300 })
   t.teardown(() => db.close())
-  await db.migrate()
   const app = await build(t, { database: db })
   const users = await Promise.all(Array.from({ length: USERS }, () => identity()))
   const owned = new Map(users.map(({ id }) => [id, new Set<number>()]))
@@ -90,9 +89,7 @@ t.test(`${USERS} users at once on few connections, with failures in between`, as
 })
 
 t.test('/ready answers while every connection is busy', async (t) => {
-  const db = await connect({ url: await databaseUrl(), poolMax: 2 })
-  t.teardown(() => db.close())
-  await db.migrate()
+  const db = await openDatabase({ poolMax: 2 })
   const app = await build(t, { database: db })
   const { headers } = await identity()
   t.equal((await app.inject('/ready')).statusCode, 200)

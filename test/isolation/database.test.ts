@@ -2,7 +2,7 @@ import pg from 'pg'
 import t from 'tap'
 import { connect, type Database } from '../../src/database.ts'
 import { build, identity } from '../helper/app.ts'
-import { database, databaseUrl } from '../helper/database.ts'
+import { database, databaseUrl, openDatabase } from '../helper/database.ts'
 
 const TEST_DATABASE_URL = process.env.TEST_DATABASE_URL
 
@@ -54,9 +54,7 @@ t.test('the role of the tables that belong to nobody cannot see those of users',
 })
 
 t.test('a scope leaves nothing behind on its connection', async (t) => {
-  const db = await connect({ url: await databaseUrl(), poolMax: 1 })
-  t.teardown(() => db.close())
-  await db.migrate()
+  const db = await openDatabase({ poolMax: 1 })
   await as(db, 'ada', "insert into tasks (user_id, title) values ('ada', 'hers')")
   await t.rejects(as(db, 'ada', 'select 1 / 0'), { code: '22012' })
   const settings = "select current_setting('app.user_id') as user, current_user as role"
@@ -66,9 +64,7 @@ t.test('a scope leaves nothing behind on its connection', async (t) => {
 
 t.test('DATABASE_RLS=off is told', async (t) => {
   const lines: string[] = []
-  const db = await connect({ url: await databaseUrl(), rls: false })
-  t.teardown(() => db.close())
-  await db.migrate()
+  const db = await openDatabase({ rls: false })
   const app = await build(t, { database: db, onLog: (line) => lines.push(line) })
   t.match((await app.inject('/ready')).json(), { status: 'ready', row_level_security: 'off' })
   t.ok(lines.some((line) => line.includes('DATABASE_RLS=off') && line.includes('"level":"warn"')))

@@ -1,52 +1,25 @@
-import { randomBytes, randomUUID } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
-import type { Session } from '../../schemas/account.ts'
 import type { Task } from '../../schemas/task.ts'
 import { connect, type Database } from '../../src/database.ts'
+import { dataOf, person, post, refresh } from '../helper/accounts.ts'
 import { type App, build, identity, mint, SECRET } from '../helper/app.ts'
-import { databaseUrl } from '../helper/database.ts'
+import { migratedUrl } from '../helper/database.ts'
+import { bearer } from '../helper/http.ts'
+import { forget, hasRedis, REDIS_URL } from '../helper/redis.ts'
 
-const REDIS_URL = process.env.TEST_REDIS_URL ?? 'redis://127.0.0.1:6379'
 const NEW_SECRET = 'Zk3vB8nQ5wY1xT6rM9cL2hJ7pF4sD0gA'
-const PASSWORD = 'correct horse battery staple'
 
-const redis = new Redis(REDIS_URL, { lazyConnect: true, retryStrategy: () => null, maxRetriesPerRequest: 0 })
-redis.on('error', () => {})
-const answers = await redis.connect().then(
-  () => true,
-  () => false,
-)
-t.teardown(() => redis.disconnect())
-const needs = [!process.env.TEST_DATABASE_URL && 'TEST_DATABASE_URL', !answers && `Redis at ${REDIS_URL}`]
+const needs = [!process.env.TEST_DATABASE_URL && 'TEST_DATABASE_URL', !hasRedis && `Redis at ${REDIS_URL}`]
 const skip = needs.some(Boolean) && `needs ${needs.filter(Boolean).join(' and ')}`
 
-const bearer = (token: string) => ({ authorization: `Bearer ${token}` })
-const dataOf = ({ json }: { json: <T>() => T }) => json<Session>().data
-const post = (
-  app: App,
-  action: string,
-  payload: object,
-  headers: Record<string, string> = {},
-  from?: string,
-) => app.inject({ method: 'POST', url: `/api/auth/${action}`, payload, headers, remoteAddress: from })
-const refresh = (app: App, refresh_token: string, from?: string) =>
-  post(app, 'refresh', { refresh_token }, {}, from)
 const statusOf = async (app: App, headers: Record<string, string>) =>
   (await app.inject({ url: '/todos', headers })).statusCode
 
-function forget(t: Test, name: string): void {
-  t.teardown(async () => {
-    for await (const keys of redis.scanStream({ match: `taskward-limit-*${name}*`, count: 1000 })) {
-      if (keys.length > 0) await redis.del(...keys)
-    }
-  })
-}
-
 /** Starts instances that share a database and Redis, but no connection to either. */
 async function cluster(t: Test) {
-  const url = await databaseUrl()
+  const url = await migratedUrl()
   const databases: Database[] = []
   t.teardown(() => Promise.all(databases.map((db) => db.close())))
   return async (env: Record<string, string | undefined> = {}) => {
@@ -63,9 +36,9 @@ t.test('two instances are one service', { skip }, async (t) => {
   const env = { RATE_LIMIT_MAX: '12', AUTH_RATE_LIMIT_MAX: '6' }
   const [one, two] = await Promise.all([start(env), start(env)])
   const from = `2001:db8:${randomBytes(2).toString('hex')}:1::1`
-  const credentials = { email: `${randomUUID()}@example.com`, password: PASSWORD }
+  const { name, ...credentials } = person()
 
-  const signedUp = await post(one, 'signup', { ...credentials, name: 'Ada' }, {}, from)
+  const signedUp = await post(one, 'signup', { ...credentials, name }, {}, from)
   t.equal(signedUp.statusCode, 201)
   const { user } = dataOf(signedUp)
   forget(t, user.id)
@@ -100,10 +73,7 @@ t.test('ten refreshes at once over two instances give one at most', { skip }, as
   const start = await cluster(t)
   const apps = await Promise.all([start(), start()])
   for (let i = 0; i < 10; i++) {
-    const email = `${randomUUID()}@example.com`
-    const { user, refresh_token } = dataOf(
-      await post(apps[0], 'signup', { email, password: PASSWORD, name: 'Ada' }),
-    )
+    const { user, refresh_token } = dataOf(await post(apps[0], 'signup', person()))
     forget(t, user.id)
     const responses = await Promise.all(
       Array.from({ length: 10 }, (_, i) => refresh(apps[i % 2] as App, refresh_token)),
@@ -186,8 +156,8 @@ t.test('a secret is replaced under traffic', { skip }, async (t) => {
 t.test('so is the one that signs, after all instances know it', { skip }, async (t) => {
   const { instances, send, roll } = await underTraffic(t, { BETTER_AUTH_SECRET: SECRET })
   const [one] = instances as [App, App]
-  const credentials = { email: `${randomUUID()}@example.com`, password: PASSWORD }
-  const { user, token, refresh_token } = dataOf(await post(one, 'signup', { ...credentials, name: 'Ada' }))
+  const { name, ...credentials } = person()
+  const { user, token, refresh_token } = dataOf(await post(one, 'signup', { ...credentials, name }))
   forget(t, user.id)
   const first = send(token)
 

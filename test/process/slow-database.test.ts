@@ -3,16 +3,15 @@ import pg from 'pg'
 import t from 'tap'
 import { connect } from '../../src/database.ts'
 import { build, identity } from '../helper/app.ts'
-import { databaseUrl } from '../helper/database.ts'
+import { migratedUrl } from '../helper/database.ts'
 import { openProxy } from '../helper/proxy.ts'
 
 const skip = !process.env.TEST_DATABASE_URL && 'needs TEST_DATABASE_URL'
 
 t.test('a database that is silent all at once', { skip }, async (t) => {
-  const proxy = await openProxy(t, await databaseUrl())
+  const proxy = await openProxy(t, await migratedUrl())
   const database = await connect({ url: proxy.url, statementTimeout: 500 })
   t.teardown(() => database.close())
-  await database.migrate()
   const app = await build(t, { database })
   const { headers } = await identity()
   const call = async (method: 'GET' | 'POST') => {
@@ -38,10 +37,9 @@ t.test(
   'a statement that waits holds up nobody who comes later, and many hold up nobody who reads',
   { skip },
   async (t) => {
-    const url = await databaseUrl()
+    const url = await migratedUrl()
     const database = await connect({ url, poolMax: 3 })
     t.teardown(() => database.close())
-    await database.migrate()
     const app = await build(t, { database })
     const [ann, ben] = [await identity(), await identity()]
     const { id } = (

@@ -6,6 +6,7 @@ import { mock } from 'node:test'
 import { exportJWK, generateKeyPair, type GenerateKeyPairResult, type JWK, SignJWT } from 'jose'
 import t, { type Test } from 'tap'
 import { type App, build, identity } from '../helper/app.ts'
+import { bearer, expectProblem } from '../helper/http.ts'
 
 // Only the date is false: what waits, waits for real.
 mock.timers.enable({ apis: ['Date'], now: Date.now() })
@@ -79,16 +80,15 @@ async function startIssuer(t: Test, answer = keySet(KEY)) {
 
 /** 200, or the code of the refusal. */
 async function verdict(app: App, token: string): Promise<number | string> {
-  const response = await app.inject({ url: '/me', headers: { authorization: `Bearer ${token}` } })
+  const response = await app.inject({ url: '/me', headers: bearer(token) })
   return response.statusCode === 200 ? 200 : response.json().code
 }
 
 /** @returns seconds to wait */
 async function unavailable(t: Test, app: App, token: string): Promise<number> {
-  const response = await app.inject({ url: '/me', headers: { authorization: `Bearer ${token}` } })
-  t.equal(response.statusCode, 503)
-  t.match(response.json(), { status: 503, code: 'keys_unavailable' })
-  t.match(response.headers, { 'content-type': /^application\/problem\+json/, 'retry-after': /^[1-9]\d?$/ })
+  const response = await app.inject({ url: '/me', headers: bearer(token) })
+  expectProblem(t, response, 503, 'keys_unavailable')
+  t.match(response.headers, { 'retry-after': /^[1-9]\d?$/ }, 'it says when to try again')
   t.notOk(response.headers['www-authenticate'], 'the token is not to blame')
   return Number(response.headers['retry-after'])
 }

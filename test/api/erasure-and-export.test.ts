@@ -1,0 +1,110 @@
+import t from 'tap'
+import type { Task } from '../../schemas/task.ts'
+import type { Database } from '../../src/database.ts'
+import {
+  accountsWith,
+  addTasks,
+  PASSWORD,
+  person,
+  post,
+  refresh,
+  shared,
+  signIn,
+  signUp,
+  tokensOf,
+  totalOf,
+} from '../helper/accounts.ts'
+import { type App, build, identity } from '../helper/app.ts'
+import { database } from '../helper/database.ts'
+import { refusal } from '../helper/http.ts'
+
+const erase = (app: App, headers: Record<string, string>, payload?: object) =>
+  app.inject({ method: 'DELETE', url: '/me', headers, payload })
+
+t.test('erasure', async (t) => {
+  const app = await build(t)
+
+  t.test('of a local account takes its password', async (t) => {
+    const [ada, bob] = [await signUp(app), await signUp(app)]
+    const phone = await signIn(app, ada)
+    for (const { user } of [ada, bob]) await addTasks(user.id, 3)
+    for (const payload of [undefined, {}, { password: 'not the password' }, { password: 'é'.repeat(60) }]) {
+      t.strictSame(refusal(await erase(app, ada.headers, payload)), [401, 'invalid_credentials'])
+    }
+    t.equal((await erase(app, ada.headers, { password: '' })).statusCode, 422)
+    t.equal((await erase(app, {}, { password: PASSWORD })).statusCode, 401, 'and a token')
+    t.equal(await totalOf(app, ada.headers), 3)
+    t.equal((await tokensOf(ada.user.id)).length, 2)
+
+    const erased = await erase(app, ada.headers, { password: PASSWORD })
+    t.equal(erased.statusCode, 200)
+    t.strictSame(erased.json(), { message: 'Account deleted successfully' })
+    t.equal(await totalOf(app, ada.headers), 0)
+    t.strictSame(await accountsWith('id', ada.user.id), [])
+    t.strictSame(await tokensOf(ada.user.id), [])
+    t.equal((await post(app, 'signin', { email: ada.email, password: PASSWORD })).statusCode, 401)
+    for (const { refresh_token } of [ada, phone]) t.equal((await refresh(app, refresh_token)).statusCode, 401)
+
+    t.equal(await totalOf(app, bob.headers), 3, 'others keep theirs')
+    t.equal((await refresh(app, bob.refresh_token)).statusCode, 200)
+    const anew = await signUp(app, { ...person(), email: ada.email })
+    t.not(anew.user.id, ada.user.id, 'the address is free again')
+  })
+
+  t.test('is all or nothing', async (t) => {
+    const db = await database()
+    const ada = await signUp(app)
+    await addTasks(ada.user.id, 3)
+    for (const at of [0, 1, 2]) {
+      let failed = 0
+      const run: Database['run'] = (steps) => {
+        if (steps.length < 2) return db.run(steps)
+        failed += 1
+        return db.run(steps.toSpliced(at, 0, shared('select 1 / 0')))
+      }
+      const broken = await build(t, { database: { ...db, run } })
+      t.equal((await erase(broken, ada.headers, { password: PASSWORD })).statusCode, 500)
+      t.equal(failed, 1, 'account and tasks go in one transaction')
+      t.equal(await totalOf(app, ada.headers), 3)
+      t.equal((await accountsWith('id', ada.user.id)).length, 1)
+      t.equal((await tokensOf(ada.user.id)).length, 1)
+    }
+    t.equal((await refresh(app, ada.refresh_token)).statusCode, 200)
+  })
+
+  t.test('of a Better Auth user takes the token alone', async (t) => {
+    const [ada, bob] = [await identity(), await identity()]
+    for (const { id } of [ada, bob]) await addTasks(id, 3)
+    t.equal((await erase(app, ada.headers)).statusCode, 200)
+    t.equal(await totalOf(app, ada.headers), 0)
+    t.equal(await totalOf(app, bob.headers), 3)
+    t.equal((await erase(app, ada.headers, { password: 'whatever' })).statusCode, 200, 'again')
+  })
+})
+
+t.test('export', async (t) => {
+  const app = await build(t)
+  const [ada, bob] = [await signUp(app), await identity()]
+  await addTasks(ada.user.id, 1200)
+  await addTasks(bob.id, 2)
+
+  const response = await app.inject({ url: '/me/export', headers: ada.headers })
+  t.equal(response.statusCode, 200)
+  t.equal(response.headers['content-type'], 'application/json; charset=utf-8')
+  t.equal(response.headers['cache-control'], 'no-store')
+  const { user, account, tasks, ...rest } = response.json()
+  t.strictSame(rest, {})
+  t.strictSame(user, { id: ada.user.id, email: ada.email })
+  t.match(account.created_at, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/)
+  t.strictSame(account, { ...ada.user, created_at: account.created_at }, 'no password, no hash')
+  t.equal(new Set(tasks.map(({ id }: Task) => id)).size, 1200)
+  t.ok(tasks.every(({ user_id }: Task) => user_id === ada.user.id))
+  t.strictSame(tasks.slice(0, 100), (await app.inject({ url: '/todos', headers: ada.headers })).json())
+
+  const other = (await app.inject({ url: '/me/export', headers: bob.headers })).json()
+  t.match(other, { user: { id: bob.id, email: bob.email }, account: null })
+  t.equal(other.tasks.length, 2)
+  const none = await app.inject({ url: '/me/export', headers: (await identity()).headers })
+  t.strictSame(none.json().tasks, [])
+  t.equal((await app.inject('/me/export')).statusCode, 401)
+})

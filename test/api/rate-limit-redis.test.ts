@@ -1,0 +1,119 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Response } from 'light-my-request'
+import t, { type Test } from 'tap'
+import { build, identity } from '../helper/app.ts'
+import { group, list, passing, refresh, statusesOf } from '../helper/limits.ts'
+import { openProxy } from '../helper/proxy.ts'
+import { forget, hasRedis, redis, REDIS_URL } from '../helper/redis.ts'
+
+async function until(condition: () => boolean): Promise<boolean> {
+  for (let i = 0; i < 200 && !condition(); i++) await sleep(50)
+  return condition()
+}
+
+/** An app that counts in Redis, and the warnings that it logged. */
+async function withRedis(t: Test, REDIS_URL: string, env: Record<string, string> = {}) {
+  const warnings: string[] = []
+  const app = await build(t, {
+    env: { REDIS_URL, ...env },
+    onLog: (line) => {
+      const { level, msg } = JSON.parse(line) as { level: string; msg: string }
+      if (level === 'warn' || level === 'error') warnings.push(msg)
+    },
+  })
+  const limits = async () => (await app.inject('/ready')).json<{ limits: string }>().limits
+  return { app, warnings, limits }
+}
+
+t.test('with Redis', { skip: !hasRedis && `no Redis at ${REDIS_URL}` }, async (t) => {
+  t.test('instances share the limits', async (t) => {
+    const env = { RATE_LIMIT_MAX: '6', AUTH_RATE_LIMIT_MAX: '4' }
+    const [one, two] = [await withRedis(t, REDIS_URL, env), await withRedis(t, REDIS_URL, env)]
+    t.ok(await until(() => one.app.limits === 'shared' && two.app.limits === 'shared'))
+    t.strictSame([await one.limits(), await two.limits()], ['shared', 'shared'])
+    const [ada, bob] = [await identity(), await identity()]
+    const network = `2001:db8:${group()}:${group()}`
+    forget(t, ada.id, bob.id, network.replaceAll(/:0+(?=\w)/g, ':'))
+
+    const turns = (i: number) => (i % 2 ? one.app : two.app)
+    t.equal(await passing(10, (i) => list(turns(i), ada)), 6)
+    t.equal((await list(one.app, bob)).statusCode, 200)
+    t.equal(await passing(10, (i) => refresh(turns(i), `${network}::${i}`)), 4)
+    const refused = await list(two.app, ada)
+    t.match(refused.headers, { 'retry-after': /^([1-9]|[1-5]\d|60)$/, 'ratelimit-limit': '6' })
+    t.equal(refused.json().code, 'too_many_requests')
+    const keys: string[][] = await redis
+      .scanStream({ match: `taskward-limit-*${ada.id}*`, count: 1000 })
+      .toArray()
+    for (const key of keys.flat()) t.ok((await redis.pttl(key)) > 0, 'what is counted goes by itself')
+  })
+
+  t.test('ten at once are counted one by one', async (t) => {
+    const env = { RATE_LIMIT_MAX: '5' }
+    const apps = [await withRedis(t, REDIS_URL, env), await withRedis(t, REDIS_URL, env)]
+    t.ok(await until(() => apps.every(({ app }) => app.limits === 'shared')))
+    const ada = await identity()
+    forget(t, ada.id)
+    const responses = await Promise.all(
+      apps.flatMap(({ app }) => Array.from({ length: 5 }, () => list(app, ada))),
+    )
+    t.equal(statusesOf(responses).filter((status) => status === 200).length, 5)
+  })
+
+  t.test('that goes and comes back', async (t) => {
+    const proxy = await openProxy(t, REDIS_URL)
+    const { app, warnings, limits } = await withRedis(t, proxy.url, { RATE_LIMIT_MAX: '3' })
+    t.ok(await until(() => app.limits === 'shared'))
+    const ada = await identity()
+    forget(t, ada.id)
+    t.equal(await passing(4, () => list(app, ada)), 3)
+
+    warnings.length = 0
+    await proxy.cut()
+    t.ok(await until(() => app.limits === 'redis_down'))
+    const started = Date.now()
+    const responses: Response[] = []
+    for (let i = 0; i < 50; i++) responses.push(await list(app, ada))
+    t.ok(
+      responses.every(({ statusCode }) => statusCode === 200),
+      'requests pass',
+    )
+    t.ok(Date.now() - started < 50_000, 'in less than a second each')
+    t.ok(await until(() => warnings.length > 0))
+    t.strictSame(warnings, ['Redis does not answer: until it does, requests are not limited'])
+    t.equal(await limits(), 'redis_down')
+
+    await proxy.mend()
+    t.ok(await until(() => app.limits === 'shared'), 'comes back by itself')
+    t.equal(await limits(), 'shared')
+    const bob = await identity()
+    forget(t, bob.id)
+    t.equal(await passing(4, () => list(app, bob)), 3)
+  })
+
+  t.test('that takes connections and says nothing', async (t) => {
+    const proxy = await openProxy(t, REDIS_URL)
+    const { app, warnings, limits } = await withRedis(t, proxy.url, { RATE_LIMIT_MAX: '3' })
+    t.ok(await until(() => app.limits === 'shared'))
+    const ada = await identity()
+    forget(t, ada.id)
+    warnings.length = 0
+    proxy.block()
+    for (let i = 0; i < 8; i++) t.equal((await list(app, ada)).statusCode, 200)
+    t.ok(await until(() => app.limits === 'redis_down'), 'is down')
+    t.equal(await limits(), 'redis_down')
+    t.strictSame(warnings, ['Redis does not answer: until it does, requests are not limited'])
+    proxy.unblock()
+    t.ok(await until(() => app.limits === 'shared'), 'comes back by itself')
+  })
+})
+
+t.test('Redis that was never there does not keep the service from starting', async (t) => {
+  const { app, warnings, limits } = await withRedis(t, 'redis://127.0.0.1:9', { RATE_LIMIT_MAX: '1' })
+  t.ok(await until(() => warnings.length > 0))
+  const ada = await identity()
+  t.equal(await passing(5, () => list(app, ada)), 5)
+  t.equal(await limits(), 'redis_down')
+  t.equal(warnings.length, 1)
+  await t.rejects(build(t, { env: { REDIS_URL: 'http://127.0.0.1' } }), { message: /^REDIS_URL: / })
+})

@@ -1,0 +1,153 @@
+import { createHash } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { decodeJwt } from 'jose'
+import t from 'tap'
+import type { Database } from '../../src/database.ts'
+import { DAY, dataOf, post, refresh, rows, shared, signIn, signUp, tokensOf } from '../helper/accounts.ts'
+import { build, identity, mint } from '../helper/app.ts'
+import { database } from '../helper/database.ts'
+import { bearer, refusal } from '../helper/http.ts'
+
+t.test('refresh', async (t) => {
+  const app = await build(t)
+
+  t.test('gives the next token and the next refresh token', async (t) => {
+    const ada = await signUp(app)
+    let { refresh_token } = ada
+    for (let i = 0; i < 3; i++) {
+      const response = await refresh(app, refresh_token)
+      t.equal(response.statusCode, 200)
+      t.equal(response.headers['cache-control'], 'no-store')
+      const data = dataOf(response)
+      t.strictSame(data.user, ada.user)
+      t.not(data.refresh_token, refresh_token)
+      t.equal((await app.inject({ url: '/todos', headers: bearer(data.token) })).statusCode, 200)
+      refresh_token = data.refresh_token
+    }
+  })
+
+  t.test('with a spent one ends all that came from that sign-in, and nothing else', async (t) => {
+    const ada = await signUp(app)
+    const phone = await signIn(app, ada)
+    const next = dataOf(await refresh(app, ada.refresh_token)).refresh_token
+    const response = await refresh(app, ada.refresh_token)
+    t.strictSame(refusal(response), [401, 'invalid_refresh_token'])
+    t.equal(response.headers['www-authenticate'], 'Bearer realm="taskward"')
+    t.equal((await refresh(app, next)).statusCode, 401, 'the new one died too')
+    t.equal((await refresh(app, phone.refresh_token)).statusCode, 200, 'the other sign-in lives')
+  })
+
+  t.test('ten at once with one token give one at most', async (t) => {
+    for (let i = 0; i < 5; i++) {
+      const ada = await signUp(app)
+      const answers = await Promise.all(Array.from({ length: 10 }, () => refresh(app, ada.refresh_token)))
+      const given = answers.filter(({ statusCode }) => statusCode === 200)
+      t.ok(given.length <= 1)
+      t.ok(answers.every(({ statusCode }) => statusCode === 200 || statusCode === 401))
+      for (const response of given) {
+        t.equal((await refresh(app, dataOf(response).refresh_token)).statusCode, 401, 'the token was stolen')
+      }
+    }
+  })
+
+  t.test('garbage', async (t) => {
+    const { token } = await signUp(app)
+    for (const refresh_token of ['x', 'é\u0000\ud800', "' or true --", 'x'.repeat(128)]) {
+      t.strictSame(refusal(await refresh(app, refresh_token)), [401, 'invalid_refresh_token'])
+    }
+    for (const refresh_token of ['', 'x'.repeat(129), token, 1, null, [], {}]) {
+      t.equal((await post(app, 'refresh', { refresh_token })).statusCode, 422)
+    }
+    t.equal((await post(app, 'refresh', {})).statusCode, 422)
+  })
+
+  t.test('an access token is no refresh token, and the other way round', async (t) => {
+    const { refresh_token } = await signUp(app)
+    t.equal((await app.inject({ url: '/todos', headers: bearer(refresh_token) })).statusCode, 401)
+  })
+
+  t.test('expires', async (t) => {
+    const brief = await build(t, { env: { REFRESH_TOKEN_EXPIRATION_DAYS: '0.000001' } })
+    const { refresh_token } = await signUp(brief)
+    await sleep(200)
+    t.strictSame(refusal(await refresh(brief, refresh_token)), [401, 'invalid_refresh_token'])
+  })
+
+  t.test('lasts thirty days', async (t) => {
+    const { user } = await signUp(app)
+    const [token] = await rows(
+      `select extract(epoch from expires_at - now()) / ${DAY} as days from refresh_tokens where account_id = $1`,
+      user.id,
+    )
+    t.ok(Math.abs(Number(token?.days) - 30) < 0.1)
+  })
+
+  t.test('the sweep takes the expired ones alone', async (t) => {
+    await app.accounts?.sweep()
+    const ada = await signUp(app)
+    const [phone, laptop] = [await signIn(app, ada), await signIn(app, ada)]
+    await refresh(app, laptop.refresh_token)
+    const hash = createHash('sha256').update(phone.refresh_token).digest('hex')
+    await rows("update refresh_tokens set expires_at = now() - interval '1 second' where hash = $1", hash)
+    t.equal(await app.accounts?.sweep(), 1)
+    const left = await tokensOf(ada.user.id)
+    t.equal(left.length, 3, 'also those that are spent, by which theft is seen')
+    t.notOk(left.some((row) => row.hash === hash))
+    t.equal((await refresh(app, ada.refresh_token)).statusCode, 200)
+  })
+})
+
+t.test('sign-out', async (t) => {
+  const app = await build(t)
+  const ada = await signUp(app)
+  const phone = await signIn(app, ada)
+  const rotated = dataOf(await refresh(app, ada.refresh_token))
+  for (const headers of [{}, bearer('x'), bearer(ada.refresh_token)]) {
+    t.equal((await post(app, 'signout', {}, headers as Record<string, string>)).statusCode, 401)
+  }
+  const response = await app.inject({ method: 'POST', url: '/api/auth/signout', headers: ada.headers })
+  t.equal(response.statusCode, 200, 'without a body')
+  t.strictSame(response.json(), { success: true })
+  t.equal(
+    (await refresh(app, rotated.refresh_token)).statusCode,
+    401,
+    'and with an earlier token of the sign-in',
+  )
+  t.equal((await post(app, 'signout', {}, ada.headers)).statusCode, 200, 'twice is harmless')
+  t.equal((await refresh(app, phone.refresh_token)).statusCode, 200, 'the other sign-in lives')
+
+  const stranger = await signUp(app)
+  const { sid } = decodeJwt(stranger.token)
+  const forged = bearer(await mint({ sub: ada.user.id, sid }))
+  t.equal((await post(app, 'signout', {}, forged)).statusCode, 200)
+  t.equal((await refresh(app, stranger.refresh_token)).statusCode, 200, "a stranger's sign-in lives")
+  t.equal((await post(app, 'signout', {}, (await identity()).headers)).statusCode, 200, 'for Better Auth too')
+})
+
+t.test('what ends a sign-in also ends a refresh that is under way', async (t) => {
+  const db = await database()
+  let held = false
+  const run: Database['run'] = (steps) => {
+    const hold = held && steps[0]?.sql.startsWith('with ')
+    if (hold) held = false
+    return db.run(hold ? [...steps, shared('select pg_sleep(0.5)')] : steps)
+  }
+  const app = await build(t, { database: { ...db, run } })
+
+  for (const { name, end } of [
+    { name: 'sign-out', end: (token: string, _spent: string) => post(app, 'signout', {}, bearer(token)) },
+    { name: 'theft', end: (_token: string, spent: string) => refresh(app, spent) },
+  ]) {
+    const ada = await signUp(app)
+    const current = dataOf(await refresh(app, ada.refresh_token))
+    held = true
+    const underWay = refresh(app, current.refresh_token)
+    await sleep(150)
+    await end(current.token, ada.refresh_token)
+    const response = await underWay
+    if (response.statusCode === 200) {
+      t.equal((await refresh(app, dataOf(response).refresh_token)).statusCode, 401, name)
+    }
+    t.strictSame(await tokensOf(ada.user.id), [], name)
+  }
+})
