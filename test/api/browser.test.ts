@@ -1,10 +1,9 @@
-import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { type Browser, chromium } from 'playwright-core'
 import t, { type Test } from 'tap'
 import { build, identity } from '../helper/app.ts'
+import { listen, serve } from '../helper/http.ts'
 
 const CHROMIUM = '/usr/bin/chromium'
 const skip = existsSync(CHROMIUM) ? false : `no ${CHROMIUM}: install it with apt-get install chromium`
@@ -32,15 +31,10 @@ async function openFrontEnd(t: Test) {
   const server = createServer((_request, response) => {
     response.setHeader('content-type', 'text/html').end('<!doctype html><title>front end</title>')
   })
-  await once(server.listen(0, '127.0.0.1'), 'listening')
-  const origin = `http://localhost:${(server.address() as AddressInfo).port}`
+  const origin = `http://localhost:${await listen(t, server)}`
   const context = await browser.newContext()
   const page = await context.newPage()
-  t.teardown(async () => {
-    await context.close()
-    server.closeAllConnections()
-    server.close()
-  })
+  t.teardown(() => context.close())
   await page.goto(origin)
 
   /** What a script of the page gets to see of an answer; undefined if the browser hides it. */
@@ -63,14 +57,13 @@ async function openFrontEnd(t: Test) {
   return { origin, call }
 }
 
-async function serve(t: Test, FRONTEND_URL: string) {
-  const app = await build(t, { env: { FRONTEND_URL } })
-  return app.listen({ host: '127.0.0.1', port: 0 })
+async function startApp(t: Test, FRONTEND_URL: string): Promise<string> {
+  return (await serve(await build(t, { env: { FRONTEND_URL } }))).url
 }
 
 t.test('a page of a listed origin', { skip }, async (t) => {
   const { origin, call } = await openFrontEnd(t)
-  const api = await serve(t, `https://app.example.com,${origin}/`)
+  const api = await startApp(t, `https://app.example.com,${origin}/`)
   const { id, headers } = await identity()
   const json = { ...headers, 'content-type': 'application/json' }
 
@@ -113,7 +106,7 @@ t.test('a page of a listed origin', { skip }, async (t) => {
 
 t.test('a page of another origin', { skip }, async (t) => {
   const { call } = await openFrontEnd(t)
-  const api = await serve(t, 'http://localhost:1')
+  const api = await startApp(t, 'http://localhost:1')
   const { headers } = await identity()
   for (const url of ['/', '/health', '/todos', '/%E0%A4%A']) {
     t.equal(await call(`${api}${url}`), undefined, `${url} is hidden from it`)
@@ -127,12 +120,12 @@ t.test('a page of another origin', { skip }, async (t) => {
 })
 
 t.test('Swagger UI', { skip }, async (t) => {
-  const api = await serve(t, 'https://app.example.com')
+  const api = await startApp(t, 'https://app.example.com')
   const { id, token } = await identity()
   const context = await browser.newContext({ viewport: { width: 1280, height: 1000 } })
   t.teardown(() => context.close())
   const page = await context.newPage()
-  page.setDefaultTimeout(15_000)
+  page.setDefaultTimeout(120_000)
   const complaints: string[] = []
   page.on('console', (message) => {
     if (['error', 'warning'].includes(message.type())) complaints.push(message.text())

@@ -1,38 +1,10 @@
-import { STATUS_CODES } from 'node:http'
-import { type AddressInfo, connect, type Socket } from 'node:net'
 import { gzipSync } from 'node:zlib'
-import { Ajv } from 'ajv'
 import type { InjectOptions, Response } from 'light-my-request'
 import pg from 'pg'
-import t, { type Test } from 'tap'
-import { Problem } from '../../schemas/problem.ts'
-import type { Database } from '../../src/database.ts'
+import t from 'tap'
 import { build, identity, mint } from '../helper/app.ts'
 import { database } from '../helper/database.ts'
-
-const validate = new Ajv().compile({ ...Problem, additionalProperties: false })
-const LIBRARY_TEXT =
-  /FST_|ERR_|HPE_|\bat (\w+ \()?\S+:\d|node_modules|\.[jt]s\b|select|insert into|postgres|pglite|kysely|ajv|fastify|jose/i
-
-/** The rules that hold for every error, whatever it is and wherever it comes from. */
-function checkProblem(t: Test, response: Answer, status: number, code?: string): void {
-  const { statusCode, headers, body: text } = response
-  const body = JSON.parse(text)
-  t.equal(statusCode, status)
-  t.match(headers['content-type'], /^application\/problem\+json(;|$)/)
-  t.ok(validate(body), JSON.stringify(validate.errors))
-  const title = STATUS_CODES[status]
-  t.match(body, { title, error: title, status, status_code: status, detail: /^[A-Z]\S* ?.+/ })
-  t.equal(body.request_id, headers['x-request-id'])
-  t.match(body.code, /^[a-z]+(_[a-z]+)*$/)
-  if (code) t.equal(body.code, code)
-  t.equal(Array.isArray(body.errors), status === 422, 'a list of faults with 422 alone')
-  t.notMatch(text, LIBRARY_TEXT)
-}
-
-type Answer = Pick<Response, 'statusCode' | 'body'> & { headers: Record<string, unknown> }
-
-const bearer = (token: string) => ({ authorization: `Bearer ${token}` })
+import { bearer, expectProblem } from '../helper/http.ts'
 
 t.test('one body from every layer', async (t) => {
   const app = await build(t)
@@ -66,7 +38,7 @@ t.test('one body from every layer', async (t) => {
   ]
   for (const [status, code, request] of expected) {
     await t.test(`${status} ${code} from ${request.url.slice(0, 40)}`, async (t) => {
-      checkProblem(t, await app.inject(request), status, code)
+      expectProblem(t, await app.inject(request), status, code)
     })
   }
 
@@ -105,7 +77,7 @@ t.test('a wrong method is 405 and tells the right ones', async (t) => {
       for (const method of ALL.filter((method) => !allowed.includes(method))) {
         const response = await app.inject({ method: method as 'GET', url: `${url}/?a=b`, headers })
         if (method === 'HEAD') t.equal(response.statusCode, 405)
-        else checkProblem(t, response, 405, 'method_not_allowed')
+        else expectProblem(t, response, 405, 'method_not_allowed')
         t.same(listed(response), allow, method)
       }
       const options = await app.inject({ method: 'OPTIONS', url })
@@ -114,8 +86,8 @@ t.test('a wrong method is 405 and tells the right ones', async (t) => {
       t.same(listed(options), allow)
     })
   }
-  checkProblem(t, await app.inject({ method: 'OPTIONS', url: '/nowhere' }), 404)
-  checkProblem(t, await app.inject({ method: 'POST', url: '/nowhere', headers }), 404)
+  expectProblem(t, await app.inject({ method: 'OPTIONS', url: '/nowhere' }), 404)
+  expectProblem(t, await app.inject({ method: 'POST', url: '/nowhere', headers }), 404)
 })
 
 t.test('a body is JSON or refused', async (t) => {
@@ -145,9 +117,9 @@ t.test('a body is JSON or refused', async (t) => {
       undefined,
     ]
     for (const type of types) {
-      checkProblem(t, await send(type, '{"title":"x"}'), 415)
-      checkProblem(t, await send(type, '{"title":"y"}', at, 'PATCH'), 415)
-      checkProblem(t, await send(type, '{"completed":true}', `${at}/toggle`, 'PATCH'), 415)
+      expectProblem(t, await send(type, '{"title":"x"}'), 415)
+      expectProblem(t, await send(type, '{"title":"y"}', at, 'PATCH'), 415)
+      expectProblem(t, await send(type, '{"completed":true}', `${at}/toggle`, 'PATCH'), 415)
     }
     t.equal((await app.inject({ url: at, headers })).json().title, 'x')
     t.equal((await send('application/json', '', `${at}/toggle`, 'PATCH')).statusCode, 200)
@@ -169,7 +141,7 @@ t.test('a body is JSON or refused', async (t) => {
       Buffer.from('{"title":"x"}', 'utf16le'),
       gzipSync('{"title":"x"}'),
     ]
-    for (const body of bodies) checkProblem(t, await send('application/json', body), 400, 'malformed_json')
+    for (const body of bodies) expectProblem(t, await send('application/json', body), 400, 'malformed_json')
   })
 
   t.test('no body reaches a prototype', async (t) => {
@@ -180,21 +152,21 @@ t.test('a body is JSON or refused', async (t) => {
       '{"title":"x","constructor":{"prototype":{"polluted":1}}}',
       '{"title":{"__proto__":{"polluted":1}}}',
     ]
-    for (const body of bodies) checkProblem(t, await send('application/json', body), 400, 'malformed_json')
-    checkProblem(t, await send('application/json', '{"title":"x","constructor":1}'), 422)
+    for (const body of bodies) expectProblem(t, await send('application/json', body), 400, 'malformed_json')
+    expectProblem(t, await send('application/json', '{"title":"x","constructor":1}'), 422)
     t.notOk('polluted' in {})
   })
 
   t.test('what is large or deep is refused at once', async (t) => {
     const started = Date.now()
     const nested = '['.repeat(30_000) + ']'.repeat(30_000)
-    checkProblem(t, await send('application/json', nested), 422)
-    checkProblem(t, await send('application/json', `{"title":${nested}}`), 422)
-    checkProblem(t, await send('application/json', `{"title":"${'x'.repeat(60_000)}"}`), 422)
-    checkProblem(t, await send('application/json', `"${'x'.repeat(1 << 20)}"`), 413)
+    expectProblem(t, await send('application/json', nested), 422)
+    expectProblem(t, await send('application/json', `{"title":${nested}}`), 422)
+    expectProblem(t, await send('application/json', `{"title":"${'x'.repeat(60_000)}"}`), 422)
+    expectProblem(t, await send('application/json', `"${'x'.repeat(1 << 20)}"`), 413)
     const keys = Array.from({ length: 5000 }, (_, i) => `"k${i}":1`).join()
     const response = await send('application/json', `{${keys}}`)
-    checkProblem(t, response, 422)
+    expectProblem(t, response, 422)
     t.ok(response.json().errors.length <= 20, 'no answer grows with its request')
     t.ok(Date.now() - started < 5000)
   })
@@ -255,7 +227,7 @@ t.test('what the database throws', async (t) => {
       ]) {
         lines.length = 0
         const response = await app.inject(request)
-        checkProblem(t, response, status, status === 500 ? 'internal_error' : 'database_unavailable')
+        expectProblem(t, response, status, status === 500 ? 'internal_error' : 'database_unavailable')
         t.equal(/^[1-9]\d*$/.test(String(response.headers['retry-after'])), status === 503)
 
         const [failure, ...others] = lines.filter(({ msg }) => msg !== 'request')
@@ -272,7 +244,7 @@ t.test('what the database throws', async (t) => {
 
   t.test('500 for a row that does not fit the answer', async (t) => {
     const app = await build(t, { database: { ...real, run: async () => [{}] as never[] } })
-    checkProblem(t, await app.inject({ url: '/todos/1', headers }), 500, 'internal_error')
+    expectProblem(t, await app.inject({ url: '/todos/1', headers }), 500, 'internal_error')
   })
 })
 
@@ -316,143 +288,3 @@ t.test('HEAD answers like GET, without the body', async (t) => {
     t.equal(typeof a, typeof b)
   }
 })
-
-t.test("another user's path is refused before any statement", async (t) => {
-  const real = await database()
-  let statements = 0
-  const counting: Database = {
-    ...real,
-    run: (...args) => {
-      statements++
-      return real.run(...args)
-    },
-  }
-  const app = await build(t, { database: counting })
-  const [ada, bob] = [await identity(), await identity()]
-  const requests = ['', '/stats', '/1', '/x']
-    .map((path) => ['GET', path])
-    .concat([
-      ['POST', ''],
-      ['PUT', '/1'],
-      ['PATCH', '/1'],
-      ['DELETE', '/1'],
-      ['PATCH', '/1/toggle'],
-      ['PATCH', '/1/complete'],
-    ])
-  for (const prefix of ['/api', '/api/user']) {
-    for (const [method, path] of requests) {
-      for (const payload of method === 'GET' ? [undefined] : [{ title: 'x' }, {}, '{']) {
-        const request = {
-          method: method as 'GET',
-          headers: { ...ada.headers, ...(payload && { 'content-type': 'application/json' }) },
-          payload,
-        }
-        const url = `${prefix}/${bob.id}/tasks${path}`
-        checkProblem(t, await app.inject({ ...request, url }), 403, 'forbidden')
-        checkProblem(t, await app.inject({ ...request, url, headers: {} }), 401, 'missing_token')
-      }
-    }
-    for (const id of [ada.id.toUpperCase(), `${ada.id}%20`, `${ada.id}%00`, '*', `${ada.id},${bob.id}`]) {
-      checkProblem(t, await app.inject({ url: `${prefix}/${id}/tasks`, headers: ada.headers }), 403)
-    }
-  }
-  t.equal(statements, 0)
-  await app.inject({ url: `/api/${ada.id}/tasks`, headers: ada.headers })
-  t.equal(statements, 1, 'and the count counts')
-})
-
-t.test('on the wire', async (t) => {
-  const app = await build(t)
-  const { token } = await identity()
-  await app.listen({ host: '127.0.0.1', port: 0 })
-  const { port } = app.server.address() as AddressInfo
-  const credential = `Authorization: Bearer ${token}`
-  const json = 'Content-Type: application/json'
-  const chunked = 'Transfer-Encoding: chunked'
-  const post = (body: string, ...fields: string[]) =>
-    head('POST /todos HTTP/1.1', credential, json, ...fields) + body
-
-  t.test('400 and close', async (t) => {
-    for (const [name, request] of Object.entries({
-      garbage: 'hello\r\n\r\n',
-      'a TLS hello': Buffer.from('160301020001', 'hex'),
-      'HTTP/2': 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n',
-      'an unknown method': head('STEAL /health HTTP/1.1'),
-      'a space in the path': head('GET /a b HTTP/1.1'),
-      'raw bytes in the path': Buffer.from(head('GET /😀 HTTP/1.1')),
-      'a folded header': head('GET /health HTTP/1.1', 'X: a\r\n b'),
-      'NUL in a header': head('GET /health HTTP/1.1', 'X: a\0b'),
-      'space before the colon': head('GET /health HTTP/1.1', 'X : a'),
-      'bare LF': 'GET /health HTTP/1.1\nHost: a\n\n',
-      'length and chunks': post('0\r\n\r\n', 'Content-Length: 5', chunked),
-      'two lengths': post('{"title":"x"}', 'Content-Length: 13', 'Content-Length: 14'),
-      'a signed length': post('{"title":"x"}', 'Content-Length: +13'),
-      'chunked twice': post('0\r\n\r\n', chunked, chunked),
-      'chunked, then not': post('0\r\n\r\n', 'Transfer-Encoding: chunked, identity'),
-      'a bad chunk size': post('zz\r\n{}\r\n0\r\n\r\n', chunked),
-      'a chunk longer than said': post('1\r\n{}\r\n0\r\n\r\n', chunked),
-    })) {
-      await t.test(name, async (t) => checkProblem(t, await exchange(port, request), 400))
-    }
-  })
-
-  t.test('400 for any number of Hosts but one', async (t) => {
-    const none = 'GET /health HTTP/1.1\r\nConnection: close\r\n\r\n'
-    checkProblem(t, await exchange(port, none), 400)
-    checkProblem(t, await exchange(port, head('GET /health HTTP/1.1', 'Host: b', 'Connection: close')), 400)
-  })
-
-  t.test('too large', async (t) => {
-    const long = 'a'.repeat(16 * 1024)
-    checkProblem(t, await exchange(port, head('GET /health HTTP/1.1', `X: ${long}`)), 431)
-    checkProblem(t, await exchange(port, head(`GET /${long.repeat(4)} HTTP/1.1`)), 431)
-    const many = Array.from({ length: 2000 }, (_, i) => `x-${i}: v`)
-    checkProblem(t, await exchange(port, head('GET /health HTTP/1.1', ...many)), 431)
-    const few = Array.from({ length: 500 }, () => 'a: b')
-    const accepted = await exchange(
-      port,
-      head('GET /todos HTTP/1.1', ...few, credential, 'Connection: close'),
-    )
-    t.equal(accepted.statusCode, 200, 'no header is dropped in silence')
-    checkProblem(
-      t,
-      await exchange(port, head('POST /todos HTTP/1.1', credential, json, 'Content-Length: 99999')),
-      413,
-    )
-    const chunk = `4000\r\n${'x'.repeat(0x4000)}\r\n`
-    checkProblem(t, await exchange(port, post(chunk.repeat(8), chunked)), 413)
-  })
-
-  t.test('too slow', async (t) => {
-    const accepted = new Promise<Socket>((resolve) => app.server.once('connection', resolve))
-    const answer = exchange(port, 'GET /health HTTP/1.1\r\n')
-    const late = Object.assign(new Error('Request timeout'), { code: 'ERR_HTTP_REQUEST_TIMEOUT' })
-    app.server.emit('clientError', late, await accepted)
-    checkProblem(t, await answer, 408, 'request_timeout')
-  })
-
-  t.test('HEAD has no body', async (t) => {
-    const { body, headers } = await exchange(port, head('HEAD /nowhere HTTP/1.1', 'Connection: close'))
-    t.equal(body, '')
-    t.ok(Number(headers['content-length']) > 100)
-  })
-
-  t.equal((await exchange(port, head('GET /health HTTP/1.1', 'Connection: close'))).statusCode, 200)
-})
-
-const head = (line: string, ...fields: string[]) => [line, 'Host: a', ...fields, '', ''].join('\r\n')
-
-/** Sends bytes on a socket of its own and reads until the server closes it. */
-async function exchange(port: number, bytes: string | Buffer): Promise<Answer> {
-  const socket = connect(port, '127.0.0.1').setTimeout(5000)
-  socket.on('timeout', () => socket.destroy(new Error('the server keeps the connection')))
-  socket.write(bytes)
-  let text = ''
-  for await (const chunk of socket) text += chunk
-  const [head = '', body = ''] = text.split(/\r\n\r\n(.*)/s)
-  const [status = '', ...fields] = head.split('\r\n')
-  const headers = Object.fromEntries(
-    fields.map((field) => [field.split(':', 1)[0]?.toLowerCase(), field.replace(/^.*?: */, '')]),
-  )
-  return { statusCode: Number(status.split(' ')[1]), headers, body }
-}

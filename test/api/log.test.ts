@@ -1,4 +1,4 @@
-import { type AddressInfo, connect } from 'node:net'
+import { connect } from 'node:net'
 import { once } from 'node:events'
 import { randomUUID } from 'node:crypto'
 import pg from 'pg'
@@ -6,6 +6,7 @@ import t, { type Test } from 'tap'
 import { createLogger, requestLogger } from '../../src/log.ts'
 import { type BuildOptions, build, identity, mint, SECRET } from '../helper/app.ts'
 import { database } from '../helper/database.ts'
+import { bearer, exchange, serve } from '../helper/http.ts'
 
 interface Line {
   level: string
@@ -109,7 +110,7 @@ t.test('ASCII, and nothing lost', async (t) => {
     ),
   })
   const id = `😀é${randomUUID()}`
-  const headers = { authorization: `Bearer ${await mint({ sub: id })}` }
+  const headers = bearer(await mint({ sub: id }))
 
   await app.inject({ method: 'POST', url: '/todos', headers, payload: { title: 'x' } })
   t.equal(lines()[0]?.err?.message, title)
@@ -261,28 +262,22 @@ function pieces(text: string, length: number): string[] {
 
 t.test('what fails before it is a request can be found as well', async (t) => {
   const { app, texts, lines } = await logged(t)
-  await app.listen({ host: '127.0.0.1', port: 0 })
-  const { port } = app.server.address() as AddressInfo
+  const { port } = await serve(app)
   for (const [status, code, bytes] of [
     [400, 'malformed_request', 'hello\r\n\r\n'],
     [431, 'headers_too_large', `GET / HTTP/1.1\r\nX: ${'x'.repeat(20_000)}\r\n\r\n`],
   ] as const) {
     texts.length = 0
-    let answer = ''
-    const socket = connect(port, '127.0.0.1')
-    socket.on('data', (chunk) => (answer += chunk))
-    socket.write(bytes)
-    await once(socket, 'close')
-    const id = /x-request-id: (.+)\r/i.exec(answer)?.[1]
-    t.match(lines(), [{ msg: 'request', status, code, request_id: id }])
+    const { headers } = await exchange(port, bytes)
+    const request_id = headers['x-request-id'] as string
+    t.match(lines(), [{ msg: 'request', status, code, request_id }], `${status} is logged with its id`)
   }
 })
 
 t.test('a client that goes away is no fault of the service', async (t) => {
   const { app, lines } = await logged(t)
   const { token } = await identity()
-  await app.listen({ host: '127.0.0.1', port: 0 })
-  const { port } = app.server.address() as AddressInfo
+  const { port } = await serve(app)
   const socket = connect(port, '127.0.0.1')
   const head = [
     'POST /todos HTTP/1.1',

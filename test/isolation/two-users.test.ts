@@ -1,8 +1,10 @@
 import type { InjectOptions } from 'light-my-request'
 import t from 'tap'
 import type { Task } from '../../schemas/task.ts'
+import type { Database } from '../../src/database.ts'
 import { build, identity } from '../helper/app.ts'
 import { database } from '../helper/database.ts'
+import { expectProblem } from '../helper/http.ts'
 
 const NEVER = 9_007_199_254_740_991
 
@@ -64,23 +66,48 @@ t.test('a second user', async (t) => {
   t.same(await asAda(), task, "Ada's task is as it was")
 })
 
-t.test('a path that names another user is refused before any statement', async (t) => {
-  const db = await database()
+t.test("another user's path is refused before any statement", async (t) => {
+  const real = await database()
   let statements = 0
-  const app = await build(t, {
-    database: {
-      ...db,
-      run(...args) {
-        statements += 1
-        return db.run(...args)
-      },
+  const counting: Database = {
+    ...real,
+    run: (...args) => {
+      statements++
+      return real.run(...args)
     },
-  })
-  const [ada, bob] = await Promise.all([identity(), identity()])
-  t.equal((await app.inject({ url: `/api/${ada.id}/tasks`, headers: bob.headers })).statusCode, 403)
+  }
+  const app = await build(t, { database: counting })
+  const [ada, bob] = [await identity(), await identity()]
+  const requests = ['', '/stats', '/1', '/x']
+    .map((path) => ['GET', path])
+    .concat([
+      ['POST', ''],
+      ['PUT', '/1'],
+      ['PATCH', '/1'],
+      ['DELETE', '/1'],
+      ['PATCH', '/1/toggle'],
+      ['PATCH', '/1/complete'],
+    ])
+  for (const prefix of ['/api', '/api/user']) {
+    for (const [method, path] of requests) {
+      for (const payload of method === 'GET' ? [undefined] : [{ title: 'x' }, {}, '{']) {
+        const request = {
+          method: method as 'GET',
+          headers: { ...ada.headers, ...(payload && { 'content-type': 'application/json' }) },
+          payload,
+        }
+        const url = `${prefix}/${bob.id}/tasks${path}`
+        expectProblem(t, await app.inject({ ...request, url }), 403, 'forbidden')
+        expectProblem(t, await app.inject({ ...request, url, headers: {} }), 401, 'missing_token')
+      }
+    }
+    for (const id of [ada.id.toUpperCase(), `${ada.id}%20`, `${ada.id}%00`, '*', `${ada.id},${bob.id}`]) {
+      expectProblem(t, await app.inject({ url: `${prefix}/${id}/tasks`, headers: ada.headers }), 403)
+    }
+  }
   t.equal(statements, 0)
-  t.equal((await app.inject({ url: `/api/${bob.id}/tasks`, headers: bob.headers })).statusCode, 200)
-  t.equal(statements, 1)
+  await app.inject({ url: `/api/${ada.id}/tasks`, headers: ada.headers })
+  t.equal(statements, 1, 'and the count counts')
 })
 
 t.test('ids of users that need encoding, or look like something else', async (t) => {
