@@ -29,31 +29,48 @@ t.test('sign-up, sign-in and what the token opens', async (t) => {
   const app = await build(t)
   const ada = person()
   const created = await post(app, 'signup', ada)
-  t.equal(created.statusCode, 201)
-  t.equal(created.headers['cache-control'], 'no-store')
+  t.equal(created.statusCode, 201, 'sign-up is 201')
+  t.equal(created.headers['cache-control'], 'no-store', 'no cache keeps the answer to sign-up')
   const { token, refresh_token, user } = dataOf(created)
-  t.strictSame(created.json(), {
-    success: true,
-    data: { token, expires_in: 7 * DAY, refresh_token, user: { id: user.id, email: ada.email, name: 'Ada' } },
-  })
-  t.match(refresh_token, /^[\w-]{43}$/)
+  t.strictSame(
+    created.json(),
+    {
+      success: true,
+      data: {
+        token,
+        expires_in: 7 * DAY,
+        refresh_token,
+        user: { id: user.id, email: ada.email, name: 'Ada' },
+      },
+    },
+    'the answer holds tokens and user, and nothing else',
+  )
+  t.match(refresh_token, /^[\w-]{43}$/, 'a refresh token is 43 characters')
 
   const again = await post(app, 'signin', { email: ada.email, password: PASSWORD })
-  t.equal(again.statusCode, 200)
-  t.equal(again.headers['cache-control'], 'no-store')
-  t.strictSame(dataOf(again).user, user)
-  t.not(dataOf(again).refresh_token, refresh_token)
+  t.equal(again.statusCode, 200, 'sign-in is 200')
+  t.equal(again.headers['cache-control'], 'no-store', 'no cache keeps the answer to sign-in')
+  t.strictSame(dataOf(again).user, user, 'sign-in gives the same user')
+  t.not(dataOf(again).refresh_token, refresh_token, 'each sign-in has a refresh token of its own')
 
   for (const headers of [bearer(token), bearer(dataOf(again).token)]) {
     const made = await app.inject({ method: 'POST', url: '/todos', headers, payload: { title: 'x' } })
-    t.equal(made.json<Task>().user_id, user.id)
-    t.equal((await app.inject({ url: `/api/${user.id}/tasks`, headers })).statusCode, 200)
+    t.equal(made.json<Task>().user_id, user.id, 'a task is made for the user of the token')
+    t.equal(
+      (await app.inject({ url: `/api/${user.id}/tasks`, headers })).statusCode,
+      200,
+      'the path of the user is open',
+    )
     for (const url of ['/me', '/api/auth/me']) {
-      t.strictSame((await app.inject({ url, headers })).json(), {
-        user_id: user.id,
-        email: ada.email,
-        authenticated: true,
-      })
+      t.strictSame(
+        (await app.inject({ url, headers })).json(),
+        {
+          user_id: user.id,
+          email: ada.email,
+          authenticated: true,
+        },
+        `${url} says who it is`,
+      )
     }
   }
 })
@@ -61,14 +78,14 @@ t.test('sign-up, sign-in and what the token opens', async (t) => {
 t.test('the hyphenated names do the same', async (t) => {
   const app = await build(t)
   const ada = person()
-  t.equal((await post(app, 'sign-up', ada)).statusCode, 201)
+  t.equal((await post(app, 'sign-up', ada)).statusCode, 201, 'sign-up is 201')
   const signedIn = await post(app, 'sign-in', { email: ada.email, password: PASSWORD })
-  t.equal(signedIn.statusCode, 200)
+  t.equal(signedIn.statusCode, 200, 'sign-in is 200')
   const { token, refresh_token } = dataOf(signedIn)
   const signedOut = await post(app, 'sign-out', {}, bearer(token))
-  t.equal(signedOut.statusCode, 200)
-  t.strictSame(signedOut.json(), { success: true })
-  t.equal((await refresh(app, refresh_token)).statusCode, 401)
+  t.equal(signedOut.statusCode, 200, 'sign-out is 200')
+  t.strictSame(signedOut.json(), { success: true }, 'sign-out says so')
+  t.equal((await refresh(app, refresh_token)).statusCode, 401, 'the refresh token is spent')
 })
 
 t.test('claims', async (t) => {
@@ -86,9 +103,9 @@ t.test('claims', async (t) => {
     const { token, expires_in, user, email } = await signUp(app)
     const { payload, protectedHeader } = await jwtVerify(token, keyOf(SECRET))
     t.match(payload, { sub: user.id, user_id: user.id, email, name: 'Ada' }, name)
-    t.equal(protectedHeader.alg, 'HS256')
+    t.equal(protectedHeader.alg, 'HS256', `${name}: signed with HS256`)
     t.equal((payload.exp as number) - (payload.iat as number), seconds, name)
-    t.ok(Math.abs((payload.iat as number) - Date.now() / 1000) < 60)
+    t.ok(Math.abs((payload.iat as number) - Date.now() / 1000) < 60, `${name}: issued now`)
     t.equal(expires_in, seconds, name)
   }
 })
@@ -96,17 +113,25 @@ t.test('claims', async (t) => {
 t.test('a token has an end, however short the setting', async (t) => {
   const app = await build(t, { env: { ACCESS_TOKEN_EXPIRE_MINUTES: '0.001' } })
   const { token, headers } = await signUp(app)
-  t.type(decodeJwt(token).exp, 'number')
+  t.type(decodeJwt(token).exp, 'number', 'exp is a number')
   t.equal((await app.inject({ url: '/me', headers })).statusCode, 200, 'within the leeway')
 })
 
 t.test('issuer and audience, where set, are in the tokens', async (t) => {
   const app = await build(t, { env: { JWT_ISSUER: 'https://issuer.example', JWT_AUDIENCE: 'tasks' } })
   const { token, headers } = await signUp(app)
-  t.match(decodeJwt(token), { iss: 'https://issuer.example', aud: 'tasks' })
-  t.equal((await app.inject({ url: '/me', headers })).statusCode, 200)
+  t.match(decodeJwt(token), { iss: 'https://issuer.example', aud: 'tasks' }, 'both claims are there')
+  t.equal(
+    (await app.inject({ url: '/me', headers })).statusCode,
+    200,
+    'the service that issued it accepts it',
+  )
   const elsewhere = await signUp(await build(t))
-  t.equal((await app.inject({ url: '/me', headers: elsewhere.headers })).statusCode, 401)
+  t.equal(
+    (await app.inject({ url: '/me', headers: elsewhere.headers })).statusCode,
+    401,
+    'a token without them is refused',
+  )
 })
 
 t.test('e-mail addresses', async (t) => {
@@ -114,14 +139,18 @@ t.test('e-mail addresses', async (t) => {
 
   t.test('are unique, whatever their case', async (t) => {
     const ada = await signUp(app, { ...person(), email: `Ada.${randomUUID()}@Example.COM` })
-    t.equal(ada.user.email, ada.email.toLowerCase())
+    t.equal(ada.user.email, ada.email.toLowerCase(), 'the address is kept in lower case')
     for (const email of [ada.email, ada.email.toLowerCase(), ada.email.toUpperCase()]) {
       const taken = await post(app, 'signup', { ...person(), email, password: 'another long password' })
-      t.strictSame(refusal(taken), [400, 'email_taken'])
-      t.equal((await signIn(app, { email, password: PASSWORD })).user.id, ada.user.id)
+      t.strictSame(refusal(taken), [400, 'email_taken'], `${email} is taken`)
+      t.equal((await signIn(app, { email, password: PASSWORD })).user.id, ada.user.id, `${email} signs in`)
     }
     const rest = { email: ada.email, password: 'another long password' }
-    t.strictSame(refusal(await post(app, 'signin', rest)), [401, 'invalid_credentials'])
+    t.strictSame(
+      refusal(await post(app, 'signin', rest)),
+      [401, 'invalid_credentials'],
+      'the password of the refused sign-up does not work',
+    )
   })
 
   t.test('of 20 sign-ups at once with one address, one succeeds', async (t) => {
@@ -131,11 +160,14 @@ t.test('e-mail addresses', async (t) => {
         post(app, 'signup', { ...ada, email: i % 2 ? ada.email : ada.email.toUpperCase() }),
       ),
     )
-    t.equal(answers.filter(({ statusCode }) => statusCode === 201).length, 1)
+    t.equal(answers.filter(({ statusCode }) => statusCode === 201).length, 1, 'one sign-up is 201')
     const others = answers.filter(({ statusCode }) => statusCode !== 201)
-    t.ok(others.every((response) => String(refusal(response)) === '400,email_taken'))
-    t.equal((await accountsWith('email', ada.email)).length, 1)
-    t.equal((await signIn(app, ada)).user.email, ada.email)
+    t.ok(
+      others.every((response) => String(refusal(response)) === '400,email_taken'),
+      'the others are told that the address is taken',
+    )
+    t.equal((await accountsWith('email', ada.email)).length, 1, 'one account was made')
+    t.equal((await signIn(app, ada)).user.email, ada.email, 'it can sign in')
   })
 
   t.test('that cannot be one', async (t) => {
@@ -166,8 +198,12 @@ t.test('unknown fields and missing ones', async (t) => {
   ]) {
     t.equal((await post(app, 'signup', payload)).statusCode, 422, JSON.stringify(payload))
   }
-  t.equal((await post(app, 'signin', { email })).statusCode, 422)
-  t.equal((await post(app, 'signin', { email, password, name })).statusCode, 422)
+  t.equal((await post(app, 'signin', { email })).statusCode, 422, 'sign-in without a password is 422')
+  t.equal(
+    (await post(app, 'signin', { email, password, name })).statusCode,
+    422,
+    'sign-in with a name is 422',
+  )
 })
 
 t.test('accounts and users that are blocked', async (t) => {
@@ -176,11 +212,16 @@ t.test('accounts and users that are blocked', async (t) => {
   t.test('an inactive account', async (t) => {
     const ada = await signUp(app)
     await rows('update accounts set active = false where id = $1', ada.user.id)
-    t.strictSame(refusal(await post(app, 'signin', { email: ada.email, password: PASSWORD })), [
-      400,
-      'inactive_user',
-    ])
-    t.strictSame(refusal(await refresh(app, ada.refresh_token)), [400, 'inactive_user'])
+    t.strictSame(
+      refusal(await post(app, 'signin', { email: ada.email, password: PASSWORD })),
+      [400, 'inactive_user'],
+      'sign-in says that the user is inactive',
+    )
+    t.strictSame(
+      refusal(await refresh(app, ada.refresh_token)),
+      [400, 'inactive_user'],
+      'refresh says so too',
+    )
     const wrong = await post(app, 'signin', { email: ada.email, password: 'not the password' })
     t.strictSame(refusal(wrong), [401, 'invalid_credentials'], 'is told only to those with the password')
   })
@@ -194,7 +235,7 @@ t.test('accounts and users that are blocked', async (t) => {
         .filter(([, { security }]) => security?.length)
         .map(([method]) => ({ path, method: method.toUpperCase() as 'GET' })),
     )
-    t.ok(routes.length > 20)
+    t.ok(routes.length > 20, 'there are routes that take a token')
     const id = `user-${randomUUID()}`
     for (const [claims, answer] of [
       [{ disabled: true }, [400, 'inactive_user']],
@@ -207,7 +248,11 @@ t.test('accounts and users that are blocked', async (t) => {
       }
     }
     const harmless = bearer(await mint({ sub: id, disabled: false, banned: false }))
-    t.equal((await app.inject({ url: '/todos', headers: harmless })).statusCode, 200)
+    t.equal(
+      (await app.inject({ url: '/todos', headers: harmless })).statusCode,
+      200,
+      'claims that are false block nobody',
+    )
   })
 })
 
@@ -230,6 +275,7 @@ t.test('where there are no local accounts', async (t) => {
     t.strictSame(
       Object.keys(paths).filter((path) => path.startsWith('/api/auth/')),
       ['/api/auth/me'],
+      'only /me is documented under /api/auth',
     )
   }
 
@@ -237,26 +283,46 @@ t.test('where there are no local accounts', async (t) => {
   const { id, headers } = await identity()
   await addTasks(id, 2)
   const exported = await off.inject({ url: '/me/export', headers })
-  t.match(exported.json(), { user: { id }, account: null })
-  t.equal(exported.json().tasks.length, 2)
-  t.equal((await off.inject({ method: 'DELETE', url: '/me', headers })).statusCode, 200)
-  t.equal(await totalOf(off, headers), 0)
+  t.match(exported.json(), { user: { id }, account: null }, 'the export has the user and no account')
+  t.equal(exported.json().tasks.length, 2, 'the export has the tasks')
+  t.equal(
+    (await off.inject({ method: 'DELETE', url: '/me', headers })).statusCode,
+    200,
+    'the user can be erased',
+  )
+  t.equal(await totalOf(off, headers), 0, 'no task is left')
 
   const on = { ...environment, ...JWKS_ONLY, LOCAL_AUTH: 'on' }
-  await t.rejects(buildApp({ env: on, database: await database() }), {
-    message: /^LOCAL_AUTH_SECRET must be set/,
-  })
+  await t.rejects(
+    buildApp({ env: on, database: await database() }),
+    {
+      message: /^LOCAL_AUTH_SECRET must be set/,
+    },
+    'LOCAL_AUTH=on needs a secret',
+  )
 })
 
 t.test('LOCAL_AUTH_SECRET signs, and verifies beside the others', async (t) => {
   const app = await build(t, { env: { LOCAL_AUTH_SECRET: OTHER_SECRET } })
   const { token, headers } = await signUp(app)
-  await t.resolves(jwtVerify(token, keyOf(OTHER_SECRET)))
-  await t.rejects(jwtVerify(token, keyOf(SECRET)))
-  t.equal((await app.inject({ url: '/todos', headers })).statusCode, 200)
-  t.equal((await app.inject({ url: '/todos', headers: (await identity()).headers })).statusCode, 200)
+  await t.resolves(jwtVerify(token, keyOf(OTHER_SECRET)), 'it is signed with LOCAL_AUTH_SECRET')
+  await t.rejects(jwtVerify(token, keyOf(SECRET)), 'it is not signed with BETTER_AUTH_SECRET')
+  t.equal(
+    (await app.inject({ url: '/todos', headers })).statusCode,
+    200,
+    'a token of a local account is accepted',
+  )
+  t.equal(
+    (await app.inject({ url: '/todos', headers: (await identity()).headers })).statusCode,
+    200,
+    'a token of Better Auth is accepted',
+  )
   const unknown = bearer(await mint({ sub: 'x' }, OTHER_SECRET.toLowerCase()))
-  t.equal((await app.inject({ url: '/todos', headers: unknown })).statusCode, 401)
+  t.equal(
+    (await app.inject({ url: '/todos', headers: unknown })).statusCode,
+    401,
+    'a token of any other secret is refused',
+  )
 
   const alone = await build(t, {
     env: {

@@ -72,24 +72,36 @@ t.test('a page of a listed origin', { skip }, async (t) => {
     headers: json,
     body: JSON.stringify({ title: 'Buy milk 😀' }),
   })
-  t.match(created, { status: 201, body: { title: 'Buy milk 😀', user_id: id } })
-  t.equal(created?.headers.location, `/api/${id}/tasks/${created?.body.id}`)
-  t.ok(created?.headers['x-request-id'])
+  t.match(created, { status: 201, body: { title: 'Buy milk 😀', user_id: id } }, 'a task is made')
+  t.equal(created?.headers.location, `/api/${id}/tasks/${created?.body.id}`, 'Location can be read')
+  t.ok(created?.headers['x-request-id'], 'X-Request-Id can be read')
   const at = `${api}${created?.headers.location}`
 
   const listed = await call(`${api}/todos`, { headers: { ...headers, prefer: 'count=exact' } })
-  t.match(listed, { status: 200, body: [created?.body], headers: { 'x-total-count': '1' } })
+  t.match(
+    listed,
+    { status: 200, body: [created?.body], headers: { 'x-total-count': '1' } },
+    'the list and its count can be read',
+  )
   await call(`${api}/todos`, { method: 'POST', headers: json, body: '{"title":"Buy bread"}' })
   const page = await call(`${api}/todos?limit=1&count=true`, { headers })
-  t.match(page?.headers, { link: /^<\/todos\?.+>; rel="next"$/, 'x-total-count': '2' })
+  t.match(
+    page?.headers,
+    { link: /^<\/todos\?.+>; rel="next"$/, 'x-total-count': '2' },
+    'Link and count can be read',
+  )
 
   const changed = await call(at, { method: 'PUT', headers: json, body: '{"title":"Buy oat milk"}' })
-  t.match(changed, { status: 200, body: { title: 'Buy oat milk' } })
-  t.match(await call(`${at}/toggle`, { method: 'PATCH', headers }), {
-    status: 200,
-    body: { completed: true },
-  })
-  t.match(await call(at, { method: 'DELETE', headers }), { status: 200 })
+  t.match(changed, { status: 200, body: { title: 'Buy oat milk' } }, 'PUT passes its preflight')
+  t.match(
+    await call(`${at}/toggle`, { method: 'PATCH', headers }),
+    {
+      status: 200,
+      body: { completed: true },
+    },
+    'PATCH passes its preflight',
+  )
+  t.match(await call(at, { method: 'DELETE', headers }), { status: 200 }, 'DELETE passes its preflight')
 
   const problems: [status: number, code: string, answer: Awaited<ReturnType<typeof call>>][] = [
     [401, 'missing_token', await call(`${api}/todos`)],
@@ -101,7 +113,8 @@ t.test('a page of a listed origin', { skip }, async (t) => {
     [422, 'validation_failed', await call(`${api}/todos`, { method: 'POST', headers: json, body: '{}' })],
     [400, 'malformed_url', await call(`${api}/%E0%A4%A`)],
   ]
-  for (const [status, code, answer] of problems) t.match(answer, { status, body: { code } })
+  for (const [status, code, answer] of problems)
+    t.match(answer, { status, body: { code } }, `${status} ${code} can be read`)
 })
 
 t.test('a page of another origin', { skip }, async (t) => {
@@ -110,11 +123,11 @@ t.test('a page of another origin', { skip }, async (t) => {
   const { headers } = await identity()
   for (const url of ['/', '/health', '/todos', '/%E0%A4%A']) {
     t.equal(await call(`${api}${url}`), undefined, `${url} is hidden from it`)
-    t.equal(await call(`${api}${url}`, { headers }), undefined)
+    t.equal(await call(`${api}${url}`, { headers }), undefined, `${url} with a token is hidden from it`)
   }
   const body = '{"title":"x"}'
   const post = { method: 'POST', headers: { ...headers, 'content-type': 'application/json' }, body }
-  t.equal(await call(`${api}/todos`, post), undefined)
+  t.equal(await call(`${api}/todos`, post), undefined, 'the answer to a POST is hidden from it')
   const { length } = (await (await fetch(`${api}/todos`, { headers })).json()) as unknown[]
   t.equal(length, 0, 'the preflight kept it from writing')
 })
@@ -139,7 +152,7 @@ t.test('Swagger UI', { skip }, async (t) => {
 
   await page.goto(`${api}/docs`)
   await page.locator('.opblock').first().waitFor()
-  t.match(await page.locator('.info .title').innerText(), /^taskward/)
+  t.match(await page.locator('.info .title').innerText(), /^taskward/, 'the title is there')
   t.match(
     await page.evaluate(
       `getComputedStyle(document.querySelector('.opblock-summary-method')).backgroundColor`,
@@ -158,8 +171,8 @@ t.test('Swagger UI', { skip }, async (t) => {
   await operation.locator('.execute').click()
   const answer = operation.locator('.live-responses-table .response').first()
   await answer.waitFor()
-  t.match(await answer.locator('.response-col_status').innerText(), /^201/)
-  t.match(await answer.innerText(), id)
+  t.match(await answer.locator('.response-col_status').innerText(), /^201/, 'the request is answered 201')
+  t.match(await answer.innerText(), id, 'the answer names the user')
   if (process.env.SCREENSHOT) await page.screenshot({ path: process.env.SCREENSHOT, fullPage: true })
-  t.same(complaints, [])
+  t.same(complaints, [], 'no complaint on the console, and no other address was asked')
 })

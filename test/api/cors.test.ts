@@ -78,19 +78,19 @@ t.test('a preflight needs no token', async (t) => {
     ]) {
       const { statusCode, headers, body } = await preflight(app, origin, url, 'DELETE')
       t.equal(statusCode, 204, `${url} from ${origin}`)
-      t.equal(body, '')
-      t.equal(headers['access-control-allow-origin'], origin)
-      t.equal(headers['access-control-allow-credentials'], 'true')
-      t.match(headers['access-control-max-age'], /^\d+$/)
-      t.ok(Number(headers['access-control-max-age']) >= 600)
-      t.ok(Number(headers['access-control-max-age']) <= 7200)
+      t.equal(body, '', 'a preflight has no body')
+      t.equal(headers['access-control-allow-origin'], origin, 'the origin is named')
+      t.equal(headers['access-control-allow-credentials'], 'true', 'credentials are allowed')
+      t.match(headers['access-control-max-age'], /^\d+$/, 'Max-Age is a number')
+      t.ok(Number(headers['access-control-max-age']) >= 600, 'Max-Age is ten minutes at least')
+      t.ok(Number(headers['access-control-max-age']) <= 7200, 'Max-Age is two hours at most')
       const methods = list(headers['access-control-allow-methods'])
-      t.same(methods.toSorted(), ['delete', 'get', 'head', 'patch', 'post', 'put'])
+      t.same(methods.toSorted(), ['delete', 'get', 'head', 'patch', 'post', 'put'], 'all methods are allowed')
       const named = list(headers['access-control-allow-headers'])
       for (const name of ['authorization', 'content-type', 'if-match', 'idempotency-key'])
         t.ok(named.includes(name), name)
       t.notOk(named.includes('*'), '* would not cover Authorization')
-      t.ok(list(headers.vary).includes('origin'))
+      t.ok(list(headers.vary).includes('origin'), 'a preflight varies by origin')
     }
   }
 })
@@ -106,7 +106,10 @@ t.test('an origin that looks like a listed one is told nothing', async (t) => {
       await app.inject({ url: '/%E0%A4%A', headers: { origin } }),
     ]) {
       t.same(accessControl(response.headers), [], JSON.stringify(origin))
-      t.ok(list(response.headers.vary).includes('origin'))
+      t.ok(
+        list(response.headers.vary).includes('origin'),
+        `${JSON.stringify(origin)}: the answer varies by origin`,
+      )
     }
   }
 })
@@ -157,22 +160,22 @@ t.test('every answer varies by origin and can be read by a listed one', async (t
           ),
         )
         for (const { statusCode, headers } of [listed, other, none] as Response[]) {
-          t.equal(statusCode, status)
+          t.equal(statusCode, status, `the status is ${status}`)
           t.ok(list(headers.vary).includes('origin'), 'Vary')
         }
         checkReadable(t, listed?.headers ?? {})
-        t.same(accessControl(other?.headers ?? {}), [])
-        t.same(accessControl(none?.headers ?? {}), [])
+        t.same(accessControl(other?.headers ?? {}), [], 'another origin is told nothing')
+        t.same(accessControl(none?.headers ?? {}), [], 'no origin is told nothing')
       },
     )
   }
   const options = await app.inject({ method: 'OPTIONS', url: '/todos' })
-  t.ok(list(options.headers.vary).includes('origin'))
+  t.ok(list(options.headers.vary).includes('origin'), 'OPTIONS without an origin varies by it as well')
 })
 
 function checkReadable(t: Test, headers: Record<string, unknown>): void {
-  t.equal(headers['access-control-allow-origin'], LISTED[0])
-  t.equal(headers['access-control-allow-credentials'], 'true')
+  t.equal(headers['access-control-allow-origin'], LISTED[0], 'the origin is named')
+  t.equal(headers['access-control-allow-credentials'], 'true', 'credentials are allowed')
   const exposed = list(headers['access-control-expose-headers'])
   for (const name of [
     'location',
@@ -190,7 +193,11 @@ function checkReadable(t: Test, headers: Record<string, unknown>): void {
 t.test('two Origin headers are no origin', async (t) => {
   const app = await build(t, { env: { FRONTEND_URL } })
   const origin = [LISTED[0], 'https://evil.com'] as unknown as string
-  t.same(accessControl((await app.inject({ url: '/', headers: { origin } })).headers), [])
+  t.same(
+    accessControl((await app.inject({ url: '/', headers: { origin } })).headers),
+    [],
+    'two origins are told nothing',
+  )
 })
 
 t.test('without FRONTEND_URL: ALLOWED_ORIGINS, else only the local front end', async (t) => {
@@ -203,7 +210,11 @@ t.test('without FRONTEND_URL: ALLOWED_ORIGINS, else only the local front end', a
   ] as const) {
     const app = await build(t, { env: { FRONTEND_URL: undefined, ...env } })
     const { headers } = await preflight(app, origin)
-    t.equal(headers['access-control-allow-origin'], allowed ? origin : undefined)
+    t.equal(
+      headers['access-control-allow-origin'],
+      allowed ? origin : undefined,
+      `${origin} is ${allowed ? 'allowed' : 'refused'} with ${JSON.stringify(env)}`,
+    )
   }
 })
 

@@ -29,24 +29,33 @@ t.test('erasure', async (t) => {
     const phone = await signIn(app, ada)
     for (const { user } of [ada, bob]) await addTasks(user.id, 3)
     for (const payload of [undefined, {}, { password: 'not the password' }, { password: 'é'.repeat(60) }]) {
-      t.strictSame(refusal(await erase(app, ada.headers, payload)), [401, 'invalid_credentials'])
+      t.strictSame(
+        refusal(await erase(app, ada.headers, payload)),
+        [401, 'invalid_credentials'],
+        `refused with ${JSON.stringify(payload)}`,
+      )
     }
-    t.equal((await erase(app, ada.headers, { password: '' })).statusCode, 422)
+    t.equal((await erase(app, ada.headers, { password: '' })).statusCode, 422, 'an empty password is 422')
     t.equal((await erase(app, {}, { password: PASSWORD })).statusCode, 401, 'and a token')
-    t.equal(await totalOf(app, ada.headers), 3)
-    t.equal((await tokensOf(ada.user.id)).length, 2)
+    t.equal(await totalOf(app, ada.headers), 3, 'the tasks are still there')
+    t.equal((await tokensOf(ada.user.id)).length, 2, 'the refresh tokens are still there')
 
     const erased = await erase(app, ada.headers, { password: PASSWORD })
-    t.equal(erased.statusCode, 200)
-    t.strictSame(erased.json(), { message: 'Account deleted successfully' })
-    t.equal(await totalOf(app, ada.headers), 0)
-    t.strictSame(await accountsWith('id', ada.user.id), [])
-    t.strictSame(await tokensOf(ada.user.id), [])
-    t.equal((await post(app, 'signin', { email: ada.email, password: PASSWORD })).statusCode, 401)
-    for (const { refresh_token } of [ada, phone]) t.equal((await refresh(app, refresh_token)).statusCode, 401)
+    t.equal(erased.statusCode, 200, 'with the password it is 200')
+    t.strictSame(erased.json(), { message: 'Account deleted successfully' }, 'the answer says so')
+    t.equal(await totalOf(app, ada.headers), 0, 'no task is left')
+    t.strictSame(await accountsWith('id', ada.user.id), [], 'no account is left')
+    t.strictSame(await tokensOf(ada.user.id), [], 'no refresh token is left')
+    t.equal(
+      (await post(app, 'signin', { email: ada.email, password: PASSWORD })).statusCode,
+      401,
+      'nobody can sign in',
+    )
+    for (const { refresh_token } of [ada, phone])
+      t.equal((await refresh(app, refresh_token)).statusCode, 401, 'no refresh token works')
 
     t.equal(await totalOf(app, bob.headers), 3, 'others keep theirs')
-    t.equal((await refresh(app, bob.refresh_token)).statusCode, 200)
+    t.equal((await refresh(app, bob.refresh_token)).statusCode, 200, 'the refresh token of another works')
     const anew = await signUp(app, { ...person(), email: ada.email })
     t.not(anew.user.id, ada.user.id, 'the address is free again')
   })
@@ -63,21 +72,25 @@ t.test('erasure', async (t) => {
         return db.run(steps.toSpliced(at, 0, shared('select 1 / 0')))
       }
       const broken = await build(t, { database: { ...db, run } })
-      t.equal((await erase(broken, ada.headers, { password: PASSWORD })).statusCode, 500)
+      t.equal(
+        (await erase(broken, ada.headers, { password: PASSWORD })).statusCode,
+        500,
+        `a failure at step ${at} is 500`,
+      )
       t.equal(failed, 1, 'account and tasks go in one transaction')
-      t.equal(await totalOf(app, ada.headers), 3)
-      t.equal((await accountsWith('id', ada.user.id)).length, 1)
-      t.equal((await tokensOf(ada.user.id)).length, 1)
+      t.equal(await totalOf(app, ada.headers), 3, 'the tasks are still there')
+      t.equal((await accountsWith('id', ada.user.id)).length, 1, 'the account is still there')
+      t.equal((await tokensOf(ada.user.id)).length, 1, 'the refresh token is still there')
     }
-    t.equal((await refresh(app, ada.refresh_token)).statusCode, 200)
+    t.equal((await refresh(app, ada.refresh_token)).statusCode, 200, 'the refresh token works')
   })
 
   t.test('of a Better Auth user takes the token alone', async (t) => {
     const [ada, bob] = [await identity(), await identity()]
     for (const { id } of [ada, bob]) await addTasks(id, 3)
-    t.equal((await erase(app, ada.headers)).statusCode, 200)
-    t.equal(await totalOf(app, ada.headers), 0)
-    t.equal(await totalOf(app, bob.headers), 3)
+    t.equal((await erase(app, ada.headers)).statusCode, 200, 'the token is enough')
+    t.equal(await totalOf(app, ada.headers), 0, 'no task is left')
+    t.equal(await totalOf(app, bob.headers), 3, 'others keep theirs')
     t.equal((await erase(app, ada.headers, { password: 'whatever' })).statusCode, 200, 'again')
   })
 })
@@ -89,22 +102,33 @@ t.test('export', async (t) => {
   await addTasks(bob.id, 2)
 
   const response = await app.inject({ url: '/me/export', headers: ada.headers })
-  t.equal(response.statusCode, 200)
-  t.equal(response.headers['content-type'], 'application/json; charset=utf-8')
-  t.equal(response.headers['cache-control'], 'no-store')
+  t.equal(response.statusCode, 200, 'an export is 200')
+  t.equal(response.headers['content-type'], 'application/json; charset=utf-8', 'it is JSON')
+  t.equal(response.headers['cache-control'], 'no-store', 'no cache keeps it')
   const { user, account, tasks, ...rest } = response.json()
-  t.strictSame(rest, {})
-  t.strictSame(user, { id: ada.user.id, email: ada.email })
-  t.match(account.created_at, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/)
+  t.strictSame(rest, {}, 'it has no other part')
+  t.strictSame(user, { id: ada.user.id, email: ada.email }, 'whose it is')
+  t.match(account.created_at, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/, 'the account has its date')
   t.strictSame(account, { ...ada.user, created_at: account.created_at }, 'no password, no hash')
-  t.equal(new Set(tasks.map(({ id }: Task) => id)).size, 1200)
-  t.ok(tasks.every(({ user_id }: Task) => user_id === ada.user.id))
-  t.strictSame(tasks.slice(0, 100), (await app.inject({ url: '/todos', headers: ada.headers })).json())
+  t.equal(new Set(tasks.map(({ id }: Task) => id)).size, 1200, 'every task is there once')
+  t.ok(
+    tasks.every(({ user_id }: Task) => user_id === ada.user.id),
+    "every task is the user's",
+  )
+  t.strictSame(
+    tasks.slice(0, 100),
+    (await app.inject({ url: '/todos', headers: ada.headers })).json(),
+    'tasks are as in a list',
+  )
 
   const other = (await app.inject({ url: '/me/export', headers: bob.headers })).json()
-  t.match(other, { user: { id: bob.id, email: bob.email }, account: null })
-  t.equal(other.tasks.length, 2)
+  t.match(
+    other,
+    { user: { id: bob.id, email: bob.email }, account: null },
+    'a Better Auth user has no account',
+  )
+  t.equal(other.tasks.length, 2, 'a Better Auth user has their tasks')
   const none = await app.inject({ url: '/me/export', headers: (await identity()).headers })
-  t.strictSame(none.json().tasks, [])
-  t.equal((await app.inject('/me/export')).statusCode, 401)
+  t.strictSame(none.json().tasks, [], 'a user without tasks has an empty list')
+  t.equal((await app.inject('/me/export')).statusCode, 401, 'an export takes a token')
 })

@@ -44,9 +44,13 @@ t.test('one body from every layer', async (t) => {
 
   t.test('401 carries a challenge, with an error code only if there was a token', async (t) => {
     const none = await app.inject({ url: '/todos' })
-    t.match(none.headers['www-authenticate'], /^Bearer realm="[^"]+"$/)
+    t.match(none.headers['www-authenticate'], /^Bearer realm="[^"]+"$/, 'no error code without a token')
     const wrong = await app.inject({ url: '/todos', headers: bearer('x') })
-    t.match(wrong.headers['www-authenticate'], /^Bearer .*error="invalid_token"/)
+    t.match(
+      wrong.headers['www-authenticate'],
+      /^Bearer .*error="invalid_token"/,
+      'an error code with a token',
+    )
   })
 })
 
@@ -66,7 +70,7 @@ t.test('a wrong method is 405 and tells the right ones', async (t) => {
     { url: '/docs/static/swagger-ui.css', right: ['GET'] },
     { url: '/openapi.json', right: ['GET'] },
   ]
-  t.ok(documented.length > 20)
+  t.ok(documented.length > 20, 'there are routes to ask')
 
   const ALL = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'TRACE', 'PROPFIND'] as const
   for (const { url, right } of routes) {
@@ -76,14 +80,14 @@ t.test('a wrong method is 405 and tells the right ones', async (t) => {
 
       for (const method of ALL.filter((method) => !allowed.includes(method))) {
         const response = await app.inject({ method: method as 'GET', url: `${url}/?a=b`, headers })
-        if (method === 'HEAD') t.equal(response.statusCode, 405)
+        if (method === 'HEAD') t.equal(response.statusCode, 405, 'HEAD is 405')
         else expectProblem(t, response, 405, 'method_not_allowed')
         t.same(listed(response), allow, method)
       }
       const options = await app.inject({ method: 'OPTIONS', url })
-      t.equal(options.statusCode, 204)
-      t.equal(options.body, '')
-      t.same(listed(options), allow)
+      t.equal(options.statusCode, 204, 'OPTIONS is 204')
+      t.equal(options.body, '', 'OPTIONS has no body')
+      t.same(listed(options), allow, 'OPTIONS lists the methods')
     })
   }
   expectProblem(t, await app.inject({ method: 'OPTIONS', url: '/nowhere' }), 404)
@@ -101,7 +105,7 @@ t.test('a body is JSON or refused', async (t) => {
       payload,
     })
   const created = await send('application/json; charset=utf-8', '{"title":"x"}')
-  t.equal(created.statusCode, 201)
+  t.equal(created.statusCode, 201, 'JSON with a charset is accepted')
   const at = `/todos/${created.json().id}`
 
   t.test('415 for another type, 2xx for none', async (t) => {
@@ -121,10 +125,18 @@ t.test('a body is JSON or refused', async (t) => {
       expectProblem(t, await send(type, '{"title":"y"}', at, 'PATCH'), 415)
       expectProblem(t, await send(type, '{"completed":true}', `${at}/toggle`, 'PATCH'), 415)
     }
-    t.equal((await app.inject({ url: at, headers })).json().title, 'x')
-    t.equal((await send('application/json', '', `${at}/toggle`, 'PATCH')).statusCode, 200)
-    t.equal((await send(undefined, '', `${at}/toggle`, 'PATCH')).statusCode, 200)
-    t.equal((await send('application/json', '', at, 'DELETE')).statusCode, 200)
+    t.equal((await app.inject({ url: at, headers })).json().title, 'x', 'the refused bodies changed nothing')
+    t.equal(
+      (await send('application/json', '', `${at}/toggle`, 'PATCH')).statusCode,
+      200,
+      'an announced body may be empty',
+    )
+    t.equal((await send(undefined, '', `${at}/toggle`, 'PATCH')).statusCode, 200, 'no body needs no type')
+    t.equal(
+      (await send('application/json', '', at, 'DELETE')).statusCode,
+      200,
+      'DELETE takes an announced empty body',
+    )
   })
 
   t.test('400 for what is not JSON', async (t) => {
@@ -154,7 +166,7 @@ t.test('a body is JSON or refused', async (t) => {
     ]
     for (const body of bodies) expectProblem(t, await send('application/json', body), 400, 'malformed_json')
     expectProblem(t, await send('application/json', '{"title":"x","constructor":1}'), 422)
-    t.notOk('polluted' in {})
+    t.notOk('polluted' in {}, 'Object.prototype is clean')
   })
 
   t.test('what is large or deep is refused at once', async (t) => {
@@ -168,7 +180,7 @@ t.test('a body is JSON or refused', async (t) => {
     const response = await send('application/json', `{${keys}}`)
     expectProblem(t, response, 422)
     t.ok(response.json().errors.length <= 20, 'no answer grows with its request')
-    t.ok(Date.now() - started < 5000)
+    t.ok(Date.now() - started < 5000, 'all of it within five seconds')
   })
 })
 
@@ -228,16 +240,20 @@ t.test('what the database throws', async (t) => {
         lines.length = 0
         const response = await app.inject(request)
         expectProblem(t, response, status, status === 500 ? 'internal_error' : 'database_unavailable')
-        t.equal(/^[1-9]\d*$/.test(String(response.headers['retry-after'])), status === 503)
+        t.equal(
+          /^[1-9]\d*$/.test(String(response.headers['retry-after'])),
+          status === 503,
+          `Retry-After with 503 alone`,
+        )
 
         const [failure, ...others] = lines.filter(({ msg }) => msg !== 'request')
         t.same(others, [], 'told once')
-        t.equal(failure?.level, status === 503 ? 'warn' : 'error')
+        t.equal(failure?.level, status === 503 ? 'warn' : 'error', 'the level of the log fits')
         if (thrown instanceof Error) {
-          t.equal(failure?.err?.message, thrown.message)
+          t.equal(failure?.err?.message, thrown.message, 'the log has the message')
           t.match(failure?.err?.stack, /\n +at /, 'in full')
         }
-        t.equal(lines.at(-1)?.status, status)
+        t.equal(lines.at(-1)?.status, status, 'the line of the request has the status')
       }
     })
   }
@@ -282,9 +298,9 @@ t.test('HEAD answers like GET, without the body', async (t) => {
     const { 'x-request-id': a, date: _1, ...ofGet } = get.headers
     const { 'x-request-id': b, date: _2, ...ofHead } = head.headers
     t.equal(head.statusCode, status, request.url)
-    t.equal(get.statusCode, status)
-    t.equal(head.body, '')
-    t.same(ofHead, ofGet)
-    t.equal(typeof a, typeof b)
+    t.equal(get.statusCode, status, `GET ${request.url} is ${status}`)
+    t.equal(head.body, '', 'HEAD has no body')
+    t.same(ofHead, ofGet, 'the headers are the same')
+    t.equal(typeof a, typeof b, 'both have a request id, or neither')
   }
 })

@@ -54,19 +54,19 @@ t.test('one line for each request', async (t) => {
     texts.length = 0
     const started = Date.now()
     const response = await app.inject({ method: 'GET', ...request })
-    t.equal(response.statusCode, status)
+    t.equal(response.statusCode, status, `the status is ${status}`)
     t.equal(texts.length, 1, `${status} ${code}`)
-    t.match(texts[0], /^[\x20-\x7e]+\n$/)
+    t.match(texts[0], /^[\x20-\x7e]+\n$/, 'a line of ASCII')
     const { method, path, ms = -1, time, ...line } = lines()[0] as Line
-    t.equal(method, 'method' in request ? request.method : 'GET')
-    t.equal(path, request.url.split('?')[0])
-    t.equal(line.request_id, response.headers['x-request-id'])
-    t.equal(line.status, status)
-    t.equal(line.user_id, user_id)
-    t.equal(line.code, code)
-    t.equal(line.level, 'info')
+    t.equal(method, 'method' in request ? request.method : 'GET', 'the method')
+    t.equal(path, request.url.split('?')[0], 'the path, without the query')
+    t.equal(line.request_id, response.headers['x-request-id'], 'the request id')
+    t.equal(line.status, status, 'the status')
+    t.equal(line.user_id, user_id, 'the user')
+    t.equal(line.code, code, 'the code')
+    t.equal(line.level, 'info', 'the level')
     t.ok(ms >= 0 && ms <= Date.now() - started + 50, `${ms} ms`)
-    t.ok(Math.abs(Date.parse(time) - Date.now()) < 5000)
+    t.ok(Math.abs(Date.parse(time) - Date.now()) < 5000, 'the time')
   }
 })
 
@@ -80,10 +80,10 @@ t.test('the logger of a request has its id, and the level of its route', async (
     log.error({ token: 'x' }, 'error')
   }
   const said = texts.map((text): Line => JSON.parse(text))
-  t.match(said, [{ msg: 'info' }, { msg: 'error' }, { msg: 'error' }])
-  t.equal(said.length, 3)
-  for (const line of said) t.equal(line.request_id, 'id-1')
-  t.notMatch(texts.join(''), '"x"')
+  t.match(said, [{ msg: 'info' }, { msg: 'error' }, { msg: 'error' }], 'the level is kept to')
+  t.equal(said.length, 3, 'nothing else was written')
+  for (const line of said) t.equal(line.request_id, 'id-1', 'the line has the id')
+  t.notMatch(texts.join(''), '"x"', 'tokens are redacted')
 })
 
 t.test('a fault is logged in full, beside the line of its request', async (t) => {
@@ -93,11 +93,15 @@ t.test('a fault is logged in full, beside the line of its request', async (t) =>
   const { headers } = await identity()
   const response = await app.inject({ url: '/todos', headers })
   const [fault, request, ...others] = lines()
-  t.same(others, [])
-  t.match(fault, { level: 'error', err: { message: 'a bug', stack: /\n +at .+log\.test\.ts/ } })
-  t.match(request, { msg: 'request', status: 500, code: 'internal_error' })
-  t.equal(fault?.request_id, response.headers['x-request-id'])
-  t.equal(request?.request_id, fault?.request_id)
+  t.same(others, [], 'no other line')
+  t.match(
+    fault,
+    { level: 'error', err: { message: 'a bug', stack: /\n +at .+log\.test\.ts/ } },
+    'the fault with its stack',
+  )
+  t.match(request, { msg: 'request', status: 500, code: 'internal_error' }, 'the request with its code')
+  t.equal(fault?.request_id, response.headers['x-request-id'], 'the fault has the request id')
+  t.equal(request?.request_id, fault?.request_id, 'the request has the same')
 })
 
 t.test('ASCII, and nothing lost', async (t) => {
@@ -113,15 +117,15 @@ t.test('ASCII, and nothing lost', async (t) => {
   const headers = bearer(await mint({ sub: id }))
 
   await app.inject({ method: 'POST', url: '/todos', headers, payload: { title: 'x' } })
-  t.equal(lines()[0]?.err?.message, title)
-  t.equal(lines()[1]?.user_id, id)
+  t.equal(lines()[0]?.err?.message, title, 'the message is kept')
+  t.equal(lines()[1]?.user_id, id, 'the user id is kept')
   await app.inject({ url: `/${encodeURIComponent(title.slice(0, -2))}`, headers })
-  t.equal(decodeURIComponent(lines()[2]?.path ?? ''), `/${title.slice(0, -2)}`)
+  t.equal(decodeURIComponent(lines()[2]?.path ?? ''), `/${title.slice(0, -2)}`, 'the path is kept')
   app.log.info({ title, [title]: { nested: [title] } }, title)
-  t.match(lines()[3], { title, msg: title })
-  t.same((lines()[3] as never)[title], { nested: [title] })
-  for (const text of texts) t.match(text, /^[\x20-\x7e]+\n$/)
-  t.equal(texts.length, 4)
+  t.match(lines()[3], { title, msg: title }, 'values are kept')
+  t.same((lines()[3] as never)[title], { nested: [title] }, 'names are kept')
+  for (const text of texts) t.match(text, /^[\x20-\x7e]+\n$/, 'a line of ASCII')
+  t.equal(texts.length, 4, 'one line for each')
 })
 
 t.test('a request id', async (t) => {
@@ -130,7 +134,7 @@ t.test('a request id', async (t) => {
     texts.length = 0
     const headers = given === undefined ? {} : { 'x-request-id': given }
     const { headers: answer } = await app.inject({ url: '/health', headers })
-    t.equal(lines()[0]?.request_id, answer['x-request-id'])
+    t.equal(lines()[0]?.request_id, answer['x-request-id'], 'the log and the answer have the same id')
     return answer['x-request-id']
   }
 
@@ -142,7 +146,7 @@ t.test('a request id', async (t) => {
       'Root=1-67891233-abcdef012345678912345678',
       'a'.repeat(128),
     ])
-      t.equal(await idOf(id), id)
+      t.equal(await idOf(id), id, `${id} is kept`)
   })
 
   t.test('is made if it is not', async (t) => {
@@ -169,7 +173,7 @@ t.test('a request id', async (t) => {
       t.match(id, /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/, JSON.stringify(given))
       made.add(id)
     }
-    t.equal(made.size, wrong.length)
+    t.equal(made.size, wrong.length, 'each is new')
   })
 })
 
@@ -190,9 +194,9 @@ t.test('a refused login is logged with its code and reason', async (t) => {
   for (const [code, reason, authorization] of refusals) {
     texts.length = 0
     await app.inject({ url: '/todos', headers: authorization ? { authorization } : {} })
-    t.equal(texts.length, 1)
-    t.match(lines()[0], { status: 401, code, ...(reason && { reason }) })
-    t.equal(lines()[0]?.user_id, undefined)
+    t.equal(texts.length, 1, `${code}: one line`)
+    t.match(lines()[0], { status: 401, code, ...(reason && { reason }) }, `${code}: the code and the reason`)
+    t.equal(lines()[0]?.user_id, undefined, `${code}: no user`)
   }
 })
 
@@ -247,12 +251,12 @@ t.test('nothing private in a busy run', async (t) => {
   app.log.info({ password, headers: { authorization: user.token, cookie }, a: { b: { token: user.token } } })
 
   const all = texts.join('')
-  t.ok(texts.length > 1000)
+  t.ok(texts.length > 1000, 'the run was busy')
   const parts = tokens.flatMap((token) => token.split('.').slice(1))
   for (const text of [SECRET, base64url(SECRET), ...tokens, ...parts, ...unlikely, claim])
     t.notOk(all.includes(text), text)
-  t.notMatch(all, /bearer|basic |[?&](token|key)=/i)
-  t.notMatch(all, new RegExp(base64url(`ada:${password}`)))
+  t.notMatch(all, /bearer|basic |[?&](token|key)=/i, 'no credential and no token in a query')
+  t.notMatch(all, new RegExp(base64url(`ada:${password}`)), 'no password of Basic')
   for (const piece of pieces(claim, 8)) t.notOk(all.includes(piece), `no piece of a claim: ${piece}`)
 })
 
@@ -291,7 +295,7 @@ t.test('a client that goes away is no fault of the service', async (t) => {
   await new Promise((resolve) => request.once('close', resolve))
   await new Promise((resolve) => setTimeout(resolve, 100))
   for (const { level, code } of lines()) {
-    t.equal(level, 'info')
-    t.not(code, 'database_unavailable')
+    t.equal(level, 'info', 'the level is info')
+    t.not(code, 'database_unavailable', 'the database is not to blame')
   }
 })

@@ -46,6 +46,7 @@ async function documentOf(app: App) {
   )
   const ajv = new Ajv2020({ strict: false, allErrors: true })
   ajv.addFormat('date-time', /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/)
+  ajv.addFormat('email', /^\S+@\S+$/)
   ajv.addSchema(document, 'document')
   /** Validates by a schema at its place in the document, so that `#/components/…` is found. */
   const compile = (...pointer: string[]) => {
@@ -57,10 +58,10 @@ async function documentOf(app: App) {
 
 t.test('the document is valid OpenAPI 3.1', async (t) => {
   const { response, document } = await documentOf(await build(t))
-  t.equal(response.statusCode, 200)
-  t.match(response.headers['content-type'], /^application\/json/)
-  t.match(document.openapi, /^3\.1\./)
-  t.match(await new Validator().validate(document), { valid: true })
+  t.equal(response.statusCode, 200, 'the document is there')
+  t.match(response.headers['content-type'], /^application\/json/, 'it is JSON')
+  t.match(document.openapi, /^3\.1\./, 'it is OpenAPI 3.1')
+  t.match(await new Validator().validate(document), { valid: true }, 'it is valid')
   const broken = structuredClone(document)
   broken.paths['/todos'].get.responses = 'none'
   t.match(await new Validator().validate(broken), { valid: false }, 'and the validator validates')
@@ -70,18 +71,22 @@ t.test('the document is valid OpenAPI 3.1', async (t) => {
 t.test('documented are the registered routes and no others', async (t) => {
   const { app, routes } = await buildWatched(t)
   const { operations } = await documentOf(app)
-  t.ok(routes.size > 30)
-  t.same(operations.map(({ method, path }) => `${method} ${path}`).toSorted(), [...routes].toSorted())
+  t.ok(routes.size > 30, 'routes were registered')
+  t.same(
+    operations.map(({ method, path }) => `${method} ${path}`).toSorted(),
+    [...routes].toSorted(),
+    'the same routes on both sides',
+  )
 })
 
 t.test('DOCS=off takes the documents away', async (t) => {
   const app = await build(t, { env: { DOCS: 'off' } })
   for (const url of ['/docs', '/docs/json', '/openapi.json']) {
     const { statusCode, body } = await app.inject(url)
-    t.equal(statusCode, 404)
+    t.equal(statusCode, 404, `${url} is 404`)
     t.notMatch(body, 'docs', 'nor sends anyone there')
   }
-  t.notMatch((await app.inject('/')).body, /docs|openapi/)
+  t.notMatch((await app.inject('/')).body, /docs|openapi/, '/ does not name the documents')
 })
 
 t.test('every operation', async (t) => {
@@ -92,18 +97,20 @@ t.test('every operation', async (t) => {
   for (const { method, path, operation } of operations) {
     await t.test(`${method} ${path}`, async (t) => {
       const { summary, parameters = [], requestBody, responses, security } = operation
-      t.ok(summary)
+      t.ok(summary, 'it has a summary')
       t.same(
         operation.tags?.filter((tag) => tags.includes(tag)),
         operation.tags,
+        'its tags are declared',
       )
       const alias = /^\/api\/(user\/|tasks|auth\/(me$|sign-))/.test(path)
-      t.equal(operation.tags?.includes('aliases'), alias)
+      t.equal(operation.tags?.includes('aliases'), alias, 'aliases are tagged, and nothing else is')
 
       const inPath = parameters.filter((parameter) => parameter.in === 'path')
       t.same(
         inPath.map(({ name }) => `{${name}}`),
         path.match(/\{\w+\}/g) ?? [],
+        'its path parameters are documented',
       )
       t.same(
         parameters.filter(({ required }) => required),
@@ -114,26 +121,34 @@ t.test('every operation', async (t) => {
         path === '/me'
           ? method === 'DELETE'
           : ['POST', 'PUT', 'PATCH'].includes(method) && !/sign-?out$/.test(path)
-      t.equal(requestBody !== undefined, takesBody)
+      t.equal(requestBody !== undefined, takesBody, 'a body is documented where one is taken')
 
       const statuses = Object.keys(responses)
-      t.ok(statuses.some((status) => status.startsWith('2')))
+      t.ok(
+        statuses.some((status) => status.startsWith('2')),
+        'a success is documented',
+      )
       for (const [status, { content }] of Object.entries(responses)) {
         const type = Number(status) < 400 ? 'application/json' : 'application/problem+json'
         t.same(Object.keys(content ?? {}), [type], status)
-        t.doesNotThrow(() =>
-          compile('paths', path, method.toLowerCase(), 'responses', status, 'content', type, 'schema'),
+        t.doesNotThrow(
+          () => compile('paths', path, method.toLowerCase(), 'responses', status, 'content', type, 'schema'),
+          `${status}: its schema can be compiled`,
         )
       }
 
       const url = path.replace('{user_id}', 'someone').replace('{id}', '1')
       const { statusCode } = await app.inject({ method: method as 'GET', url })
       const closed = statusCode === 401
-      t.same(security ?? [], closed ? [{ bearer: [] }] : [])
-      if (closed) t.ok(statuses.includes('401'))
+      t.same(security ?? [], closed ? [{ bearer: [] }] : [], 'a token is asked for where one is needed')
+      if (closed) t.ok(statuses.includes('401'), '401 is documented')
     })
   }
-  t.match(document.components.securitySchemes.bearer, { type: 'http', scheme: 'bearer' })
+  t.match(
+    document.components.securitySchemes.bearer,
+    { type: 'http', scheme: 'bearer' },
+    'the scheme is declared',
+  )
   const ids = operations.map(({ operation }) => operation.operationId).filter(Boolean)
   t.equal(new Set(ids).size, ids.length, 'no operationId twice')
 })
@@ -163,12 +178,12 @@ t.test('answers are as documented', async (t) => {
 
       const check = async (request: object, status: string) => {
         const response = await app.inject({ method: method as 'GET', url, headers, payload, ...request })
-        t.equal(String(response.statusCode), status)
+        t.equal(String(response.statusCode), status, `${method} ${url} is ${status}`)
         const type = String(response.headers['content-type']).split(';')[0] as string
         const place = ['paths', path, method.toLowerCase(), 'responses', status, 'content', type, 'schema']
         const validate = compile(...place)
         t.ok(validate(response.json()), JSON.stringify(validate.errors))
-        t.notOk(validate('surely not'))
+        t.notOk(validate('surely not'), 'the schema refuses something')
       }
       await check({}, method === 'POST' ? '201' : '200')
       if (operation.responses['401']) await check({ headers: {} }, '401')
@@ -192,6 +207,7 @@ t.test('examples are valid', async (t) => {
   const { document } = await documentOf(await build(t))
   const ajv = new Ajv2020({ strict: false })
   ajv.addFormat('date-time', (text) => !Number.isNaN(Date.parse(text)))
+  ajv.addFormat('email', /^\S+@\S+$/)
   ajv.addSchema(document, 'document')
   let count = 0
   const walk = (node: unknown, pointer: string): void => {
@@ -209,5 +225,5 @@ t.test('examples are valid', async (t) => {
         walk(child, `${pointer}/${encodeURIComponent(key.replaceAll('~', '~0').replaceAll('/', '~1'))}`)
   }
   walk(document, '')
-  t.ok(count > 20)
+  t.ok(count > 20, 'there are examples')
 })

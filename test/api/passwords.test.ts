@@ -36,13 +36,14 @@ t.test('passwords', async (t) => {
     const ada = await signUp(app, { ...person(), password })
     t.ok(ada.token, `taken: ${JSON.stringify(password)}, ${Buffer.byteLength(password)} bytes`)
     const signedIn = await post(app, 'signin', { email: ada.email, password })
-    t.equal(signedIn.statusCode, 200)
+    t.equal(signedIn.statusCode, 200, 'it signs in')
     for (const near of [`${password} `, password.slice(0, -1), password.toUpperCase()]) {
       if (near === password) continue
-      t.strictSame(refusal(await post(app, 'signin', { email: ada.email, password: near })), [
-        401,
-        'invalid_credentials',
-      ])
+      t.strictSame(
+        refusal(await post(app, 'signin', { email: ada.email, password: near })),
+        [401, 'invalid_credentials'],
+        `another is refused: ${JSON.stringify(near)}`,
+      )
     }
   }
 
@@ -67,8 +68,8 @@ t.test('passwords', async (t) => {
     const ada = person()
     const response = await post(app, 'signup', { ...ada, password })
     t.strictSame(refusal(response), [422, 'validation_failed'], JSON.stringify(password))
-    t.strictSame(response.json().errors[0].loc, ['body', 'password'])
-    t.equal((await accountsWith('email', ada.email)).length, 0)
+    t.strictSame(response.json().errors[0].loc, ['body', 'password'], 'the fault is in the password')
+    t.equal((await accountsWith('email', ada.email)).length, 0, 'no account was made')
   }
 })
 
@@ -76,7 +77,7 @@ t.test('what bcrypt would cut off counts', async (t) => {
   const app = await build(t)
   const password = 'é'.repeat(36)
   const { email } = await signUp(app, { ...person(), password })
-  t.equal((await post(app, 'signin', { email, password })).statusCode, 200)
+  t.equal((await post(app, 'signin', { email, password })).statusCode, 200, 'the password itself signs in')
   for (const longer of [`${password}x`, `${password}é`, 'é'.repeat(64)]) {
     const response = await post(app, 'signin', { email, password: longer })
     t.strictSame(refusal(response), [401, 'invalid_credentials'], `${Buffer.byteLength(longer)} bytes`)
@@ -90,15 +91,23 @@ t.test('a wrong password and an unknown account look the same', async (t) => {
     post(app, 'signin', { email, password }, { 'x-request-id': 'same' })
 
   const [wrong, unknown] = [await attempt(email), await attempt(person().email)]
-  t.equal(wrong.statusCode, 401)
-  t.match(wrong.json(), { detail: 'Invalid email or password', code: 'invalid_credentials' })
-  t.equal(wrong.headers['www-authenticate'], 'Bearer realm="taskward"')
-  t.equal(unknown.statusCode, wrong.statusCode)
-  t.equal(unknown.body, wrong.body)
-  t.strictSame(headersOf(unknown), headersOf(wrong))
+  t.equal(wrong.statusCode, 401, 'a wrong password is 401')
+  t.match(
+    wrong.json(),
+    { detail: 'Invalid email or password', code: 'invalid_credentials' },
+    'a sentence and a code',
+  )
+  t.equal(wrong.headers['www-authenticate'], 'Bearer realm="taskward"', 'a challenge without an error code')
+  t.equal(unknown.statusCode, wrong.statusCode, 'the same status')
+  t.equal(unknown.body, wrong.body, 'the same body')
+  t.strictSame(headersOf(unknown), headersOf(wrong), 'the same headers')
 
   const long = 'é'.repeat(60)
-  t.equal((await attempt(email, long)).body, (await attempt(person().email, long)).body)
+  t.equal(
+    (await attempt(email, long)).body,
+    (await attempt(person().email, long)).body,
+    'the same body for a password that is too long',
+  )
 
   const times: Record<'wrong' | 'unknown', number[]> = { wrong: [], unknown: [] }
   while (Math.min(times.wrong.length, times.unknown.length) < 25) {
@@ -121,7 +130,10 @@ t.test('a wrong password and an unknown account look the same', async (t) => {
     `median ${medians[0].toFixed(2)} ms (${quarters[0]}) for a wrong password, ` +
       `${medians[1].toFixed(2)} ms (${quarters[1]}) for an unknown account; P(wrong > unknown) ${share.toFixed(2)}`,
   )
-  t.ok(Math.max(...medians) < 3 * Math.min(...medians))
+  t.ok(
+    Math.max(...medians) < 3 * Math.min(...medians),
+    `${medians.map((ms) => ms.toFixed(2)).join(' and ')} ms`,
+  )
 })
 
 t.test('secrets stay secret', async (t) => {
@@ -163,19 +175,23 @@ t.test('secrets stay secret', async (t) => {
   answers.push(await post(app, 'signout', {}, bearer(token)), await refresh(app, refresh_token))
   const second = await post(app, 'signin', { email, password: secret })
   const rotated = await refresh(app, dataOf(second).refresh_token)
-  t.equal(rotated.statusCode, 200)
+  t.equal(rotated.statusCode, 200, 'refresh is 200')
 
   const [account] = await rows('select * from accounts where id = $1', user.id)
-  t.match(account?.password, /^\$2[ab]\$04\$[./\w]{53}$/)
-  t.ok(await bcrypt.compare(secret, account?.password ?? ''))
+  t.match(account?.password, /^\$2[ab]\$04\$[./\w]{53}$/, 'the password is kept as a bcrypt hash')
+  t.ok(await bcrypt.compare(secret, account?.password ?? ''), 'the hash is that of the password')
 
   const told = [signedUp, ...answers, second, rotated].map(
     ({ body, headers }) => body + JSON.stringify(headers),
   )
-  for (const text of [secret, account?.password ?? '$2']) t.notOk(told.some((body) => body.includes(text)))
+  for (const text of [secret, account?.password ?? '$2'])
+    t.notOk(
+      told.some((body) => body.includes(text)),
+      'no answer holds the password or its hash',
+    )
 
   const log = lines.join('')
-  t.match(log, /"status":401/)
+  t.match(log, /"status":401/, 'the refusals were logged')
   for (const [what, text] of Object.entries({
     password: secret,
     'part of it': secret.slice(0, 8),
@@ -189,8 +205,14 @@ t.test('secrets stay secret', async (t) => {
 
   const kept = await tokensOf(user.id)
   const hash = createHash('sha256').update(dataOf(rotated).refresh_token).digest('hex')
-  t.ok(kept.some((row) => row.hash === hash))
-  t.ok(kept.every((row) => /^[0-9a-f]{64}$/.test(String(row.hash))))
+  t.ok(
+    kept.some((row) => row.hash === hash),
+    'the refresh token is kept as its hash',
+  )
+  t.ok(
+    kept.every((row) => /^[0-9a-f]{64}$/.test(String(row.hash))),
+    'every refresh token is kept as a hash',
+  )
   t.notOk(JSON.stringify(kept).includes(dataOf(rotated).refresh_token), 'refresh tokens are kept as hashes')
 })
 
@@ -229,11 +251,12 @@ t.test('a flood of sign-ins does not stop the others', async (t) => {
   t.strictSame(
     [...counts.keys()].filter((status) => ![200, 401, 503].includes(status)),
     [],
+    'no other status',
   )
-  t.ok(counts.has(200) && counts.has(401))
+  t.ok(counts.has(200) && counts.has(401), 'some signed in and some were refused')
   for (const response of counts.get(503) ?? []) {
-    t.match(response.headers['retry-after'], /^[1-9]\d*$/)
-    t.equal(refusal(response)[1], 'busy')
+    t.match(response.headers['retry-after'], /^[1-9]\d*$/, '503 says when to try again')
+    t.equal(refusal(response)[1], 'busy', '503 says why')
   }
   for (const [name, answers] of Object.entries({ 'GET /health': health, 'GET /todos': todos })) {
     t.ok(answers.length > 0 && answers.every(({ status }) => status === 200), `${name} answered`)

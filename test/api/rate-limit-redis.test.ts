@@ -29,19 +29,27 @@ t.test('with Redis', { skip: !hasRedis && `no Redis at ${REDIS_URL}` }, async (t
   t.test('instances share the limits', async (t) => {
     const env = { RATE_LIMIT_MAX: '6', AUTH_RATE_LIMIT_MAX: '4' }
     const [one, two] = [await withRedis(t, REDIS_URL, env), await withRedis(t, REDIS_URL, env)]
-    t.ok(await until(() => one.app.limits === 'shared' && two.app.limits === 'shared'))
-    t.strictSame([await one.limits(), await two.limits()], ['shared', 'shared'])
+    t.ok(await until(() => one.app.limits === 'shared' && two.app.limits === 'shared'), 'both count in Redis')
+    t.strictSame([await one.limits(), await two.limits()], ['shared', 'shared'], 'both say so')
     const [ada, bob] = [await identity(), await identity()]
     const network = `2001:db8:${group()}:${group()}`
     forget(t, ada.id, bob.id, network.replaceAll(/:0+(?=\w)/g, ':'))
 
     const turns = (i: number) => (i % 2 ? one.app : two.app)
-    t.equal(await passing(10, (i) => list(turns(i), ada)), 6)
-    t.equal((await list(one.app, bob)).statusCode, 200)
-    t.equal(await passing(10, (i) => refresh(turns(i), `${network}::${i}`)), 4)
+    t.equal(await passing(10, (i) => list(turns(i), ada)), 6, 'a user has six requests over both')
+    t.equal((await list(one.app, bob)).statusCode, 200, 'another user has their own')
+    t.equal(
+      await passing(10, (i) => refresh(turns(i), `${network}::${i}`)),
+      4,
+      'an address has four attempts over both',
+    )
     const refused = await list(two.app, ada)
-    t.match(refused.headers, { 'retry-after': /^([1-9]|[1-5]\d|60)$/, 'ratelimit-limit': '6' })
-    t.equal(refused.json().code, 'too_many_requests')
+    t.match(
+      refused.headers,
+      { 'retry-after': /^([1-9]|[1-5]\d|60)$/, 'ratelimit-limit': '6' },
+      'the limit and the time to wait are told',
+    )
+    t.equal(refused.json().code, 'too_many_requests', 'the code is too_many_requests')
     const keys: string[][] = await redis
       .scanStream({ match: `taskward-limit-*${ada.id}*`, count: 1000 })
       .toArray()
@@ -51,26 +59,26 @@ t.test('with Redis', { skip: !hasRedis && `no Redis at ${REDIS_URL}` }, async (t
   t.test('ten at once are counted one by one', async (t) => {
     const env = { RATE_LIMIT_MAX: '5' }
     const apps = [await withRedis(t, REDIS_URL, env), await withRedis(t, REDIS_URL, env)]
-    t.ok(await until(() => apps.every(({ app }) => app.limits === 'shared')))
+    t.ok(await until(() => apps.every(({ app }) => app.limits === 'shared')), 'both count in Redis')
     const ada = await identity()
     forget(t, ada.id)
     const responses = await Promise.all(
       apps.flatMap(({ app }) => Array.from({ length: 5 }, () => list(app, ada))),
     )
-    t.equal(statusesOf(responses).filter((status) => status === 200).length, 5)
+    t.equal(statusesOf(responses).filter((status) => status === 200).length, 5, 'five of ten pass')
   })
 
   t.test('that goes and comes back', async (t) => {
     const proxy = await openProxy(t, REDIS_URL)
     const { app, warnings, limits } = await withRedis(t, proxy.url, { RATE_LIMIT_MAX: '3' })
-    t.ok(await until(() => app.limits === 'shared'))
+    t.ok(await until(() => app.limits === 'shared'), 'it counts in Redis')
     const ada = await identity()
     forget(t, ada.id)
-    t.equal(await passing(4, () => list(app, ada)), 3)
+    t.equal(await passing(4, () => list(app, ada)), 3, 'three of four pass')
 
     warnings.length = 0
     await proxy.cut()
-    t.ok(await until(() => app.limits === 'redis_down'))
+    t.ok(await until(() => app.limits === 'redis_down'), 'it sees that Redis is gone')
     const started = Date.now()
     const responses: Response[] = []
     for (let i = 0; i < 50; i++) responses.push(await list(app, ada))
@@ -79,30 +87,38 @@ t.test('with Redis', { skip: !hasRedis && `no Redis at ${REDIS_URL}` }, async (t
       'requests pass',
     )
     t.ok(Date.now() - started < 50_000, 'in less than a second each')
-    t.ok(await until(() => warnings.length > 0))
-    t.strictSame(warnings, ['Redis does not answer: until it does, requests are not limited'])
-    t.equal(await limits(), 'redis_down')
+    t.ok(await until(() => warnings.length > 0), 'it warns')
+    t.strictSame(
+      warnings,
+      ['Redis does not answer: until it does, requests are not limited'],
+      'it warns once',
+    )
+    t.equal(await limits(), 'redis_down', '/ready says so')
 
     await proxy.mend()
     t.ok(await until(() => app.limits === 'shared'), 'comes back by itself')
-    t.equal(await limits(), 'shared')
+    t.equal(await limits(), 'shared', '/ready says so')
     const bob = await identity()
     forget(t, bob.id)
-    t.equal(await passing(4, () => list(app, bob)), 3)
+    t.equal(await passing(4, () => list(app, bob)), 3, 'three of four pass again')
   })
 
   t.test('that takes connections and says nothing', async (t) => {
     const proxy = await openProxy(t, REDIS_URL)
     const { app, warnings, limits } = await withRedis(t, proxy.url, { RATE_LIMIT_MAX: '3' })
-    t.ok(await until(() => app.limits === 'shared'))
+    t.ok(await until(() => app.limits === 'shared'), 'it counts in Redis')
     const ada = await identity()
     forget(t, ada.id)
     warnings.length = 0
     proxy.block()
-    for (let i = 0; i < 8; i++) t.equal((await list(app, ada)).statusCode, 200)
+    for (let i = 0; i < 8; i++) t.equal((await list(app, ada)).statusCode, 200, 'requests pass')
     t.ok(await until(() => app.limits === 'redis_down'), 'is down')
-    t.equal(await limits(), 'redis_down')
-    t.strictSame(warnings, ['Redis does not answer: until it does, requests are not limited'])
+    t.equal(await limits(), 'redis_down', '/ready says so')
+    t.strictSame(
+      warnings,
+      ['Redis does not answer: until it does, requests are not limited'],
+      'it warns once',
+    )
     proxy.unblock()
     t.ok(await until(() => app.limits === 'shared'), 'comes back by itself')
   })
@@ -110,10 +126,14 @@ t.test('with Redis', { skip: !hasRedis && `no Redis at ${REDIS_URL}` }, async (t
 
 t.test('Redis that was never there does not keep the service from starting', async (t) => {
   const { app, warnings, limits } = await withRedis(t, 'redis://127.0.0.1:9', { RATE_LIMIT_MAX: '1' })
-  t.ok(await until(() => warnings.length > 0))
+  t.ok(await until(() => warnings.length > 0), 'it warns')
   const ada = await identity()
-  t.equal(await passing(5, () => list(app, ada)), 5)
-  t.equal(await limits(), 'redis_down')
-  t.equal(warnings.length, 1)
-  await t.rejects(build(t, { env: { REDIS_URL: 'http://127.0.0.1' } }), { message: /^REDIS_URL: / })
+  t.equal(await passing(5, () => list(app, ada)), 5, 'requests pass')
+  t.equal(await limits(), 'redis_down', '/ready says so')
+  t.equal(warnings.length, 1, 'it warns once')
+  await t.rejects(
+    build(t, { env: { REDIS_URL: 'http://127.0.0.1' } }),
+    { message: /^REDIS_URL: / },
+    'an address that is none is refused',
+  )
 })

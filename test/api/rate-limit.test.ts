@@ -24,33 +24,41 @@ t.test('a user has so many requests in a window', async (t) => {
   const [ada, bob] = [await identity(), await identity()]
   for (const remaining of ['2', '1', '0']) {
     const { statusCode, headers } = await list(app, ada)
-    t.equal(statusCode, 200)
-    t.equal(headers['ratelimit-limit'], '3')
-    t.equal(headers['ratelimit-remaining'], remaining)
-    t.match(headers['ratelimit-reset'], /^([1-9]|[1-5]\d|60)$/)
-    t.equal(headers['retry-after'], undefined)
+    t.equal(statusCode, 200, 'within the limit it is 200')
+    t.equal(headers['ratelimit-limit'], '3', 'the limit is told')
+    t.equal(headers['ratelimit-remaining'], remaining, 'what is left is told')
+    t.match(headers['ratelimit-reset'], /^([1-9]|[1-5]\d|60)$/, 'the time until the next window is told')
+    t.equal(headers['retry-after'], undefined, 'nothing says to wait')
   }
 
   const refused = await list(app, ada)
-  t.equal(refused.statusCode, 429)
-  t.equal(refused.headers['content-type'], 'application/problem+json; charset=utf-8')
-  t.match(refused.json(), {
-    title: 'Too Many Requests',
-    status: 429,
-    detail: /^Too many requests\. Try again in \d+ seconds\.$/,
-    code: 'too_many_requests',
-    request_id: refused.headers['x-request-id'],
-  })
-  t.match(refused.headers, {
-    'retry-after': /^([1-9]|[1-5]\d|60)$/,
-    'ratelimit-limit': '3',
-    'ratelimit-remaining': '0',
-    'ratelimit-reset': /^([1-9]|[1-5]\d|60)$/,
-    'access-control-allow-origin': ORIGIN,
-    'access-control-expose-headers': /Retry-After/i,
-    'cache-control': 'no-store',
-    vary: /Origin/,
-  })
+  t.equal(refused.statusCode, 429, 'beyond the limit it is 429')
+  t.equal(refused.headers['content-type'], 'application/problem+json; charset=utf-8', 'it is a problem')
+  t.match(
+    refused.json(),
+    {
+      title: 'Too Many Requests',
+      status: 429,
+      detail: /^Too many requests\. Try again in \d+ seconds\.$/,
+      code: 'too_many_requests',
+      request_id: refused.headers['x-request-id'],
+    },
+    'its body says when to try again',
+  )
+  t.match(
+    refused.headers,
+    {
+      'retry-after': /^([1-9]|[1-5]\d|60)$/,
+      'ratelimit-limit': '3',
+      'ratelimit-remaining': '0',
+      'ratelimit-reset': /^([1-9]|[1-5]\d|60)$/,
+      'access-control-allow-origin': ORIGIN,
+      'access-control-expose-headers': /Retry-After/i,
+      'cache-control': 'no-store',
+      vary: /Origin/,
+    },
+    'its headers say so too, and can be read by a page',
+  )
   t.equal((await list(app, bob)).statusCode, 200, 'another user has their own')
   const elsewhere = [`/api/${ada.id}/tasks`, '/me', '/todos/stats', '/me/export']
   for (const url of elsewhere) {
@@ -69,18 +77,18 @@ t.test('the window opens again', async (t) => {
     const started = Date.now()
     const responses = [await list(app, ada), await list(app, ada), await list(app, ada)]
     if (Date.now() - started < 900) {
-      t.strictSame(statusesOf(responses), [200, 200, 429])
-      t.equal(responses[2]?.headers['retry-after'], '1')
+      t.strictSame(statusesOf(responses), [200, 200, 429], 'two of three pass')
+      t.equal(responses[2]?.headers['retry-after'], '1', 'one second to wait')
     }
     await sleep(1100)
   }
-  t.equal((await list(app, ada)).statusCode, 200)
+  t.equal((await list(app, ada)).statusCode, 200, 'the next window is open')
 })
 
 t.test('a user has one limit, whatever the address', async (t) => {
   const app = await build(t, { env: { RATE_LIMIT_MAX: '10' } })
   const ada = await identity()
-  t.equal(await passing(100, (i) => list(app, ada, `203.0.113.${i}`)), 10)
+  t.equal(await passing(100, (i) => list(app, ada, `203.0.113.${i}`)), 10, 'ten of a hundred pass')
 })
 
 t.test('sign-in, sign-up and refresh are counted together, by address', async (t) => {
@@ -88,16 +96,17 @@ t.test('sign-in, sign-up and refresh are counted together, by address', async (t
   const attempt = (action: string, remoteAddress: string) =>
     app.inject({ method: 'POST', url: `/api/auth/${action}`, remoteAddress, payload: {} })
   const first = await attempt('signin', '203.0.113.1')
-  t.match(first.headers, { 'ratelimit-limit': '3', 'ratelimit-remaining': '2' })
+  t.match(first.headers, { 'ratelimit-limit': '3', 'ratelimit-remaining': '2' }, 'an attempt counts')
   t.strictSame(
     statusesOf([await attempt('sign-up', '203.0.113.1'), await attempt('refresh', '203.0.113.1')]),
     [422, 422],
+    'attempts pass to validation',
   )
   for (const action of ['signup', 'sign-up', 'signin', 'sign-in', 'refresh']) {
     const refused = await attempt(action, '203.0.113.1')
     t.equal(refused.statusCode, 429, action)
-    t.equal(refused.json().code, 'too_many_requests')
-    t.match(refused.headers['retry-after'], /^[1-9]\d*$/)
+    t.equal(refused.json().code, 'too_many_requests', `${action}: the code is too_many_requests`)
+    t.match(refused.headers['retry-after'], /^[1-9]\d*$/, `${action}: the time to wait is told`)
   }
   t.equal((await attempt('signin', '203.0.113.2')).statusCode, 422, 'another address')
   const ada = await identity()
@@ -110,12 +119,12 @@ t.test('refused tokens are counted by address', async (t) => {
   const at = '203.0.113.1'
   const refused = (token: string, remoteAddress = at) =>
     app.inject({ url: '/todos', headers: bearer(token), remoteAddress })
-  t.equal((await refused('x')).statusCode, 401)
-  t.equal((await refused(`${ada.token}x`)).statusCode, 401)
-  t.equal((await app.inject({ url: '/me', remoteAddress: at })).statusCode, 401)
+  t.equal((await refused('x')).statusCode, 401, 'a token that is none is 401')
+  t.equal((await refused(`${ada.token}x`)).statusCode, 401, 'a forged one is 401')
+  t.equal((await app.inject({ url: '/me', remoteAddress: at })).statusCode, 401, 'no token is 401')
   const response = await refused('x')
-  t.equal(response.statusCode, 429)
-  t.match(response.headers['retry-after'], /^[1-9]\d*$/)
+  t.equal(response.statusCode, 429, 'the fourth is 429')
+  t.match(response.headers['retry-after'], /^[1-9]\d*$/, 'the time to wait is told')
   t.equal((await refused('x', '203.0.113.2')).statusCode, 401, 'another address')
   t.equal((await list(app, ada, at)).statusCode, 200, 'a valid token from the same address')
   t.equal((await refresh(app, at)).statusCode, 401, 'sign-in is counted apart')
@@ -127,7 +136,8 @@ t.test("an issuer that is out of reach is not the caller's fault", async (t) => 
   const headers = {
     authorization: `Bearer ${header}.${Buffer.from('{"sub":"x"}').toString('base64url')}.AAAA`,
   }
-  for (let i = 0; i < 4; i++) t.equal((await app.inject({ url: '/todos', headers })).statusCode, 503)
+  for (let i = 0; i < 4; i++)
+    t.equal((await app.inject({ url: '/todos', headers })).statusCode, 503, 'the issuer is to blame')
 })
 
 t.test('whoever is blocked is limited as well', async (t) => {
@@ -135,7 +145,11 @@ t.test('whoever is blocked is limited as well', async (t) => {
   for (const claims of [{ banned: true }, { disabled: true }]) {
     const token = await mint({ sub: `user-${randomUUID()}`, ...claims })
     const headers = bearer(token)
-    t.equal(await passing(6, () => app.inject({ url: '/todos', headers })), 3)
+    t.equal(
+      await passing(6, () => app.inject({ url: '/todos', headers })),
+      3,
+      `three of six pass with ${JSON.stringify(claims)}`,
+    )
   }
 })
 
@@ -152,7 +166,7 @@ t.test('what anyone may ask for is not counted', async (t) => {
         headers: { origin: ORIGIN, 'access-control-request-method': 'POST' },
       })
     t.equal(await passing(10, preflight), 10, `preflight of ${url}`)
-    t.equal((await preflight()).statusCode, 204)
+    t.equal((await preflight()).statusCode, 204, `a preflight of ${url} is 204`)
   }
 })
 
@@ -161,7 +175,11 @@ t.test('forwarded addresses', async (t) => {
     for (const TRUST_PROXY of [undefined, '10.0.0.0/8']) {
       const app = await build(t, { env: { AUTH_RATE_LIMIT_MAX: '3', TRUST_PROXY } })
       for (const kind of forgeries(0).keys()) {
-        t.equal(await passing(20, (i) => refresh(app, `203.0.113.${kind}`, forgeries(i)[kind])), 3)
+        t.equal(
+          await passing(20, (i) => refresh(app, `203.0.113.${kind}`, forgeries(i)[kind])),
+          3,
+          `three of twenty pass with kind ${kind} of forgery and TRUST_PROXY=${TRUST_PROXY}`,
+        )
       }
     }
   })
@@ -196,7 +214,7 @@ t.test('forwarded addresses', async (t) => {
     ]) {
       t.equal((await refresh(app, '10.0.0.1', { 'x-forwarded-for': forwarded })).statusCode, 401, forwarded)
     }
-    t.equal((await refresh(app, 'fe80::1%eth0')).statusCode, 401)
+    t.equal((await refresh(app, 'fe80::1%eth0')).statusCode, 401, 'an address with a zone is one')
   })
 
   t.test('that say nothing are refused at boot', async (t) => {
@@ -218,7 +236,7 @@ t.test('forwarded addresses', async (t) => {
 t.test('one network is one address', async (t) => {
   t.test('an IPv6 /64', async (t) => {
     const app = await build(t, { env: { AUTH_RATE_LIMIT_MAX: '3' } })
-    t.equal(await passing(1000, () => refresh(app, host())), 3)
+    t.equal(await passing(1000, () => refresh(app, host())), 3, 'three of a thousand pass')
     t.equal((await refresh(app, '2001:0DB8:0001:0002::')).statusCode, 429, 'written otherwise')
     t.equal((await refresh(app, '2001:db8:1:3::1')).statusCode, 401, 'the next network')
   })
@@ -226,7 +244,7 @@ t.test('one network is one address', async (t) => {
   t.test('an IPv4 address in IPv6', async (t) => {
     const app = await build(t, { env: { AUTH_RATE_LIMIT_MAX: '3' } })
     const forms = ['203.0.113.7', '::ffff:203.0.113.7', '::ffff:cb00:7107', '0:0:0:0:0:FFFF:203.0.113.7']
-    t.equal(await passing(8, (i) => refresh(app, forms[i % 4] as string)), 3)
+    t.equal(await passing(8, (i) => refresh(app, forms[i % 4] as string)), 3, 'three of eight pass')
     t.equal((await refresh(app, '::ffff:203.0.113.8')).statusCode, 401, 'its neighbour has its own')
   })
 })
@@ -247,7 +265,7 @@ t.test('many keys', async (t) => {
 
   t.test('do not let anyone be forgotten early', async (t) => {
     for (let i = 0; i < 2; i++) await count('203.0.113.1')
-    await t.rejects(count('203.0.113.1'), { message: /^Too many requests/ })
+    await t.rejects(count('203.0.113.1'), { message: /^Too many requests/ }, 'the third is refused')
     await others(40_000)
     await t.rejects(count('203.0.113.1'), { message: /^Too many requests/ }, 'after 40,000 others')
   })

@@ -74,9 +74,13 @@ t.test('on the wire', async (t) => {
 
   t.test('HEAD has no body', async (t) => {
     const { body, headers } = await exchange(port, head('HEAD /nowhere HTTP/1.1', 'Connection: close'))
-    t.equal(body, '')
-    t.ok(Number(headers['content-length']) > 100)
+    t.equal(body, '', 'the body is empty')
+    t.ok(Number(headers['content-length']) > 100, 'its length is told')
   })
 
-  t.equal((await exchange(port, head('GET /health HTTP/1.1', 'Connection: close'))).statusCode, 200)
+  t.equal(
+    (await exchange(port, head('GET /health HTTP/1.1', 'Connection: close'))).statusCode,
+    200,
+    'the server still answers',
+  )
 })

@@ -16,12 +16,16 @@ t.test('refresh', async (t) => {
     let { refresh_token } = ada
     for (let i = 0; i < 3; i++) {
       const response = await refresh(app, refresh_token)
-      t.equal(response.statusCode, 200)
-      t.equal(response.headers['cache-control'], 'no-store')
+      t.equal(response.statusCode, 200, 'refresh is 200')
+      t.equal(response.headers['cache-control'], 'no-store', 'no cache keeps it')
       const data = dataOf(response)
-      t.strictSame(data.user, ada.user)
-      t.not(data.refresh_token, refresh_token)
-      t.equal((await app.inject({ url: '/todos', headers: bearer(data.token) })).statusCode, 200)
+      t.strictSame(data.user, ada.user, 'it is the same user')
+      t.not(data.refresh_token, refresh_token, 'the refresh token is new')
+      t.equal(
+        (await app.inject({ url: '/todos', headers: bearer(data.token) })).statusCode,
+        200,
+        'the token is accepted',
+      )
       refresh_token = data.refresh_token
     }
   })
@@ -31,8 +35,12 @@ t.test('refresh', async (t) => {
     const phone = await signIn(app, ada)
     const next = dataOf(await refresh(app, ada.refresh_token)).refresh_token
     const response = await refresh(app, ada.refresh_token)
-    t.strictSame(refusal(response), [401, 'invalid_refresh_token'])
-    t.equal(response.headers['www-authenticate'], 'Bearer realm="taskward"')
+    t.strictSame(refusal(response), [401, 'invalid_refresh_token'], 'a spent one is refused')
+    t.equal(
+      response.headers['www-authenticate'],
+      'Bearer realm="taskward"',
+      'the challenge has no error code',
+    )
     t.equal((await refresh(app, next)).statusCode, 401, 'the new one died too')
     t.equal((await refresh(app, phone.refresh_token)).statusCode, 200, 'the other sign-in lives')
   })
@@ -42,8 +50,11 @@ t.test('refresh', async (t) => {
       const ada = await signUp(app)
       const answers = await Promise.all(Array.from({ length: 10 }, () => refresh(app, ada.refresh_token)))
       const given = answers.filter(({ statusCode }) => statusCode === 200)
-      t.ok(given.length <= 1)
-      t.ok(answers.every(({ statusCode }) => statusCode === 200 || statusCode === 401))
+      t.ok(given.length <= 1, 'at most one of ten succeeds')
+      t.ok(
+        answers.every(({ statusCode }) => statusCode === 200 || statusCode === 401),
+        'the others are 401',
+      )
       for (const response of given) {
         t.equal((await refresh(app, dataOf(response).refresh_token)).statusCode, 401, 'the token was stolen')
       }
@@ -53,24 +64,40 @@ t.test('refresh', async (t) => {
   t.test('garbage', async (t) => {
     const { token } = await signUp(app)
     for (const refresh_token of ['x', 'é\u0000\ud800', "' or true --", 'x'.repeat(128)]) {
-      t.strictSame(refusal(await refresh(app, refresh_token)), [401, 'invalid_refresh_token'])
+      t.strictSame(
+        refusal(await refresh(app, refresh_token)),
+        [401, 'invalid_refresh_token'],
+        `${JSON.stringify(refresh_token)} is refused`,
+      )
     }
     for (const refresh_token of ['', 'x'.repeat(129), token, 1, null, [], {}]) {
-      t.equal((await post(app, 'refresh', { refresh_token })).statusCode, 422)
+      t.equal(
+        (await post(app, 'refresh', { refresh_token })).statusCode,
+        422,
+        `${JSON.stringify(refresh_token)} is 422`,
+      )
     }
-    t.equal((await post(app, 'refresh', {})).statusCode, 422)
+    t.equal((await post(app, 'refresh', {})).statusCode, 422, 'no refresh token is 422')
   })
 
   t.test('an access token is no refresh token, and the other way round', async (t) => {
     const { refresh_token } = await signUp(app)
-    t.equal((await app.inject({ url: '/todos', headers: bearer(refresh_token) })).statusCode, 401)
+    t.equal(
+      (await app.inject({ url: '/todos', headers: bearer(refresh_token) })).statusCode,
+      401,
+      'a refresh token opens nothing',
+    )
   })
 
   t.test('expires', async (t) => {
     const brief = await build(t, { env: { REFRESH_TOKEN_EXPIRATION_DAYS: '0.000001' } })
     const { refresh_token } = await signUp(brief)
     await sleep(200)
-    t.strictSame(refusal(await refresh(brief, refresh_token)), [401, 'invalid_refresh_token'])
+    t.strictSame(
+      refusal(await refresh(brief, refresh_token)),
+      [401, 'invalid_refresh_token'],
+      'it has expired',
+    )
   })
 
   t.test('lasts thirty days', async (t) => {
@@ -79,7 +106,7 @@ t.test('refresh', async (t) => {
       `select extract(epoch from expires_at - now()) / ${DAY} as days from refresh_tokens where account_id = $1`,
       user.id,
     )
-    t.ok(Math.abs(Number(token?.days) - 30) < 0.1)
+    t.ok(Math.abs(Number(token?.days) - 30) < 0.1, 'about thirty days')
   })
 
   t.test('the sweep takes the expired ones alone', async (t) => {
@@ -89,11 +116,14 @@ t.test('refresh', async (t) => {
     await refresh(app, laptop.refresh_token)
     const hash = createHash('sha256').update(phone.refresh_token).digest('hex')
     await rows("update refresh_tokens set expires_at = now() - interval '1 second' where hash = $1", hash)
-    t.equal(await app.accounts?.sweep(), 1)
+    t.equal(await app.accounts?.sweep(), 1, 'one was swept')
     const left = await tokensOf(ada.user.id)
     t.equal(left.length, 3, 'also those that are spent, by which theft is seen')
-    t.notOk(left.some((row) => row.hash === hash))
-    t.equal((await refresh(app, ada.refresh_token)).statusCode, 200)
+    t.notOk(
+      left.some((row) => row.hash === hash),
+      'the expired one is gone',
+    )
+    t.equal((await refresh(app, ada.refresh_token)).statusCode, 200, 'a living one works')
   })
 })
 
@@ -103,11 +133,15 @@ t.test('sign-out', async (t) => {
   const phone = await signIn(app, ada)
   const rotated = dataOf(await refresh(app, ada.refresh_token))
   for (const headers of [{}, bearer('x'), bearer(ada.refresh_token)]) {
-    t.equal((await post(app, 'signout', {}, headers as Record<string, string>)).statusCode, 401)
+    t.equal(
+      (await post(app, 'signout', {}, headers as Record<string, string>)).statusCode,
+      401,
+      'a token is needed',
+    )
   }
   const response = await app.inject({ method: 'POST', url: '/api/auth/signout', headers: ada.headers })
   t.equal(response.statusCode, 200, 'without a body')
-  t.strictSame(response.json(), { success: true })
+  t.strictSame(response.json(), { success: true }, 'sign-out says so')
   t.equal(
     (await refresh(app, rotated.refresh_token)).statusCode,
     401,
@@ -119,7 +153,7 @@ t.test('sign-out', async (t) => {
   const stranger = await signUp(app)
   const { sid } = decodeJwt(stranger.token)
   const forged = bearer(await mint({ sub: ada.user.id, sid }))
-  t.equal((await post(app, 'signout', {}, forged)).statusCode, 200)
+  t.equal((await post(app, 'signout', {}, forged)).statusCode, 200, 'a forged session id is harmless')
   t.equal((await refresh(app, stranger.refresh_token)).statusCode, 200, "a stranger's sign-in lives")
   t.equal((await post(app, 'signout', {}, (await identity()).headers)).statusCode, 200, 'for Better Auth too')
 })

@@ -23,50 +23,66 @@ for (const prefix of PREFIXES) {
     const url = prefix(user.id)
 
     const created = await app.inject({ method: 'POST', url, headers, payload: { title: 'Buy milk' } })
-    t.equal(created.statusCode, 201)
+    t.equal(created.statusCode, 201, 'POST is 201')
     const task = created.json<Task>()
-    t.match(task, { user_id: user.id, title: 'Buy milk', description: null, completed: false })
-    t.match(task.created_at, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/)
-    t.equal(created.headers.location, `${url}/${task.id}`)
+    t.match(
+      task,
+      { user_id: user.id, title: 'Buy milk', description: null, completed: false },
+      'the task has what was sent and the defaults',
+    )
+    t.match(task.created_at, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/, 'created_at is ISO 8601 in UTC')
+    t.equal(created.headers.location, `${url}/${task.id}`, 'Location is its address')
 
     const at = `${url}/${task.id}`
-    t.same((await app.inject({ url: at, headers })).json(), task)
-    t.same((await app.inject({ url, headers })).json(), [task])
+    t.same((await app.inject({ url: at, headers })).json(), task, 'GET gives the same')
+    t.same((await app.inject({ url, headers })).json(), [task], 'the list has it')
     t.same((await app.inject({ url: `${url}/`, headers })).json(), [task], 'a trailing slash is ignored')
 
     const put = await app.inject({ method: 'PUT', url: at, headers, payload: { description: 'Two litres' } })
-    t.match(put.json(), { title: 'Buy milk', description: 'Two litres', completed: false })
+    t.match(
+      put.json(),
+      { title: 'Buy milk', description: 'Two litres', completed: false },
+      'PUT changes what was sent',
+    )
     const patch = await app.inject({ method: 'PATCH', url: at, headers, payload: { title: 'Buy oat milk' } })
-    t.match(patch.json(), { title: 'Buy oat milk', description: 'Two litres' })
-    t.ok(patch.json<Task>().updated_at >= task.updated_at)
+    t.match(patch.json(), { title: 'Buy oat milk', description: 'Two litres' }, 'PATCH changes what was sent')
+    t.ok(patch.json<Task>().updated_at >= task.updated_at, 'updated_at does not go back')
     const cleared = await app.inject({ method: 'PATCH', url: at, headers, payload: { description: null } })
-    t.equal(cleared.json<Task>().description, null)
+    t.equal(cleared.json<Task>().description, null, 'null clears the description')
     const same = await app.inject({ method: 'PATCH', url: at, headers, payload: {} })
     t.same(same.json(), cleared.json(), 'no field, no change')
 
     for (const action of ['toggle', 'complete']) {
       const flip = () => app.inject({ method: 'PATCH', url: `${at}/${action}`, headers })
-      t.equal((await flip()).json<Task>().completed, true)
-      t.equal((await flip()).json<Task>().completed, false)
+      t.equal((await flip()).json<Task>().completed, true, `${action} completes`)
+      t.equal((await flip()).json<Task>().completed, false, `${action} takes it back`)
       const set = () =>
         app.inject({ method: 'PATCH', url: `${at}/${action}`, headers, payload: { completed: true } })
-      t.equal((await set()).json<Task>().completed, true)
+      t.equal((await set()).json<Task>().completed, true, `${action} sets what was sent`)
       t.equal((await set()).json<Task>().completed, true, 'a retry is harmless')
       await flip()
     }
 
-    t.same((await app.inject({ url: `${url}/stats`, headers })).json(), {
-      total: 1,
-      completed: 0,
-      pending: 1,
-      completion_rate: 0,
-    })
+    t.same(
+      (await app.inject({ url: `${url}/stats`, headers })).json(),
+      {
+        total: 1,
+        completed: 0,
+        pending: 1,
+        completion_rate: 0,
+      },
+      'stats count it',
+    )
 
     const deleted = await app.inject({ method: 'DELETE', url: at, headers })
-    t.equal(deleted.statusCode, 200)
-    t.same(deleted.json(), { message: 'Task deleted successfully' })
-    t.equal((await app.inject({ url: at, headers })).statusCode, 404)
-    t.equal((await app.inject({ method: 'DELETE', url: at, headers })).statusCode, 404)
+    t.equal(deleted.statusCode, 200, 'DELETE is 200')
+    t.same(deleted.json(), { message: 'Task deleted successfully' }, 'DELETE says so')
+    t.equal((await app.inject({ url: at, headers })).statusCode, 404, 'it is gone')
+    t.equal(
+      (await app.inject({ method: 'DELETE', url: at, headers })).statusCode,
+      404,
+      'a second DELETE is 404',
+    )
   })
 }
 
@@ -82,7 +98,7 @@ t.test('a list is walked by its links, newest first', async (t) => {
     let url: string | undefined = start
     while (url) {
       const response: Response = await app.inject({ url, headers: user.headers })
-      t.equal(response.statusCode, 200)
+      t.equal(response.statusCode, 200, 'each page is 200')
       pages.push(response.json<Task[]>().map(({ id }) => id))
       url = /^<(.+)>; rel="next"$/.exec(String(response.headers.link ?? ''))?.[1]
     }
@@ -90,15 +106,23 @@ t.test('a list is walked by its links, newest first', async (t) => {
   }
 
   const [a, b, c, d, e, f, g] = ids.toReversed()
-  t.same(await walk('/todos?limit=3'), [[a, b, c], [d, e, f], [g]])
+  t.same(await walk('/todos?limit=3'), [[a, b, c], [d, e, f], [g]], 'pages of three')
   t.same(await walk('/todos?limit=7'), [[a, b, c, d, e, f, g]], 'no link to an empty page')
-  t.same(await walk('/todos?limit=2&completed=true'), [
-    [a, c],
-    [e, g],
-  ])
-  t.same(await walk(`/api/${user.id}/tasks/?limit=3&completed=false`), [[b, d, f]])
-  t.same(await walk('/todos?skip=6'), [[g]])
-  t.same(await walk('/todos?skip=7'), [[]])
+  t.same(
+    await walk('/todos?limit=2&completed=true'),
+    [
+      [a, c],
+      [e, g],
+    ],
+    'pages of two, the completed ones',
+  )
+  t.same(
+    await walk(`/api/${user.id}/tasks/?limit=3&completed=false`),
+    [[b, d, f]],
+    'pages of three, the others',
+  )
+  t.same(await walk('/todos?skip=6'), [[g]], 'skip leaves out the newest')
+  t.same(await walk('/todos?skip=7'), [[]], 'skip beyond the end')
 })
 
 t.test('X-Total-Count comes where it is asked for', async (t) => {
@@ -108,21 +132,29 @@ t.test('X-Total-Count comes where it is asked for', async (t) => {
   const count = async (url: string, headers = {}) =>
     (await app.inject({ url, headers: { ...user.headers, ...headers } })).headers['x-total-count']
 
-  t.equal(await count('/todos'), undefined)
-  t.equal(await count('/todos?count=false'), undefined)
-  t.equal(await count('/todos?count=true&limit=1'), '3')
-  t.equal(await count('/todos?count=true&completed=true'), '1')
-  t.equal(await count('/todos?completed=false', { prefer: 'respond-async, count=exact' }), '2')
-  t.equal(await count('/todos', { prefer: 'count=planned' }), undefined)
+  t.equal(await count('/todos'), undefined, 'not where it is not asked for')
+  t.equal(await count('/todos?count=false'), undefined, 'not with count=false')
+  t.equal(await count('/todos?count=true&limit=1'), '3', 'with count=true')
+  t.equal(await count('/todos?count=true&completed=true'), '1', 'of the completed ones')
+  t.equal(
+    await count('/todos?completed=false', { prefer: 'respond-async, count=exact' }),
+    '2',
+    'with Prefer: count=exact',
+  )
+  t.equal(await count('/todos', { prefer: 'count=planned' }), undefined, 'not with another preference')
 })
 
 t.test('stats', async (t) => {
   const app = await build(t)
   const user = await identity()
   const stats = async () => (await app.inject({ url: '/todos/stats', headers: user.headers })).json()
-  t.same(await stats(), { total: 0, completed: 0, pending: 0, completion_rate: 0 })
+  t.same(await stats(), { total: 0, completed: 0, pending: 0, completion_rate: 0 }, 'zeros for no tasks')
   for (const completed of [true, false, false]) await create(app, user, { title: 'x', completed })
-  t.same(await stats(), { total: 3, completed: 1, pending: 2, completion_rate: 33.33 })
+  t.same(
+    await stats(),
+    { total: 3, completed: 1, pending: 2, completion_rate: 33.33 },
+    'a rate of two digits',
+  )
 })
 
 t.test('values at their bounds', async (t) => {
@@ -143,12 +175,20 @@ t.test('values at their bounds', async (t) => {
     ]) {
       const response = await post({ title, description: title })
       t.equal(response.statusCode, 201, JSON.stringify(title))
-      t.match(response.json(), { title, description: title })
+      t.match(response.json(), { title, description: title }, 'it comes back as it was sent')
     }
-    t.match((await post({ title: 'x', description: 'é'.repeat(1000), completed: true })).json(), {
-      completed: true,
-    })
-    t.equal((await post({ title: 'x', description: '' })).json<Task>().description, '')
+    t.match(
+      (await post({ title: 'x', description: 'é'.repeat(1000), completed: true })).json(),
+      {
+        completed: true,
+      },
+      'a long description',
+    )
+    t.equal(
+      (await post({ title: 'x', description: '' })).json<Task>().description,
+      '',
+      'an empty description',
+    )
   })
 
   t.test('refused with 422', async (t) => {
@@ -189,8 +229,8 @@ t.test('values at their bounds', async (t) => {
         payload: JSON.stringify(body),
       })
       t.equal(response.statusCode, 422, JSON.stringify(body))
-      t.equal(response.json().code, 'validation_failed')
-      t.ok(response.json().errors.length > 0)
+      t.equal(response.json().code, 'validation_failed', 'the code is validation_failed')
+      t.ok(response.json().errors.length > 0, 'the faults are listed')
     }
     t.equal(
       (await app.inject({ url: '/todos/stats', headers: user.headers })).body,
@@ -215,6 +255,7 @@ t.test('values at their bounds', async (t) => {
         },
         { loc: ['body', 'completed'], msg: 'must be boolean', type: 'type' },
       ],
+      'each fault with its place',
     )
   })
 })

@@ -79,7 +79,7 @@ t.test(`${USERS} users at once on few connections, with failures in between`, as
     `${REQUESTS} requests, ${killed ?? 0} backends killed; seen in between: ${[...codes].toSorted().join(', ')}`,
   )
   for (const [what, code] of db.embedded ? failing.slice(0, 3) : failing) t.ok(codes.has(code), what)
-  if (killed !== undefined) t.ok(killed > 0)
+  if (killed !== undefined) t.ok(killed > 0, 'connections were killed')
 
   for (const { id, headers } of users) {
     const { total } = (await app.inject({ url: '/todos/stats', headers })).json()
@@ -92,10 +92,10 @@ t.test('/ready answers while every connection is busy', async (t) => {
   const db = await openDatabase({ poolMax: 2 })
   const app = await build(t, { database: db })
   const { headers } = await identity()
-  t.equal((await app.inject('/ready')).statusCode, 200)
+  t.equal((await app.inject('/ready')).statusCode, 200, '/ready is 200 while idle')
   const busy = Array.from({ length: 300 }, () => app.inject({ url: '/todos', headers }))
-  t.equal((await app.inject('/ready')).statusCode, 200)
-  for (const { statusCode } of await Promise.all(busy)) t.equal(statusCode, 200)
+  t.equal((await app.inject('/ready')).statusCode, 200, '/ready is 200 while busy')
+  for (const { statusCode } of await Promise.all(busy)) t.equal(statusCode, 200, 'the others are answered')
 })
 
 /** Kills a connection of the service now and then. Returns what stops it, and tells how many it was. */

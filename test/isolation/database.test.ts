@@ -19,46 +19,70 @@ t.test('raw SQL in a scope sees and takes only rows of its user', async (t) => {
   const [ada, bob] = [(await identity()).id, (await identity()).id]
   await as(db, ada, "insert into tasks (user_id, title) values ($1, 'hers')", ada)
 
-  t.same(await as(db, bob, 'select * from tasks'), [])
-  t.same(await as(db, bob, 'select count(*) as n from tasks where user_id = $1', ada), [{ n: 0 }])
-  t.same(await as(db, bob, "update tasks set title = 'his' returning id"), [])
-  t.same(await as(db, bob, 'delete from tasks returning id'), [])
-  await t.rejects(as(db, bob, "insert into tasks (user_id, title) values ($1, 'for her')", ada), {
-    code: '42501',
-  })
+  t.same(await as(db, bob, 'select * from tasks'), [], 'Bob sees no row')
+  t.same(
+    await as(db, bob, 'select count(*) as n from tasks where user_id = $1', ada),
+    [{ n: 0 }],
+    'Bob counts no row',
+  )
+  t.same(await as(db, bob, "update tasks set title = 'his' returning id"), [], 'Bob changes no row')
+  t.same(await as(db, bob, 'delete from tasks returning id'), [], 'Bob deletes no row')
+  await t.rejects(
+    as(db, bob, "insert into tasks (user_id, title) values ($1, 'for her')", ada),
+    {
+      code: '42501',
+    },
+    'Bob cannot write a row of hers',
+  )
   await as(db, bob, "insert into tasks (user_id, title) values ($1, 'his')", bob)
   await t.rejects(
     as(db, bob, 'update tasks set user_id = $1', ada),
     { code: '42501' },
     'cannot give a row away',
   )
-  t.match(await as(db, ada, 'select title from tasks'), [{ title: 'hers' }])
+  t.match(await as(db, ada, 'select title from tasks'), [{ title: 'hers' }], 'her row is as it was')
 })
 
 t.test('the role of a scope has no other right, and no way out but the settings', async (t) => {
   const db = await database()
-  await t.rejects(as(db, 'somebody', 'truncate tasks'), { code: '42501' })
-  await t.rejects(as(db, 'somebody', 'drop table tasks'), { code: '42501' })
-  await t.rejects(as(db, 'somebody', 'alter table tasks disable row level security'), { code: '42501' })
-  await t.rejects(as(db, 'somebody', 'create table mine (id int)'), { code: '42501' })
+  await t.rejects(as(db, 'somebody', 'truncate tasks'), { code: '42501' }, 'no truncate')
+  await t.rejects(as(db, 'somebody', 'drop table tasks'), { code: '42501' }, 'no drop')
+  await t.rejects(
+    as(db, 'somebody', 'alter table tasks disable row level security'),
+    { code: '42501' },
+    'no way to turn row-level security off',
+  )
+  await t.rejects(as(db, 'somebody', 'create table mine (id int)'), { code: '42501' }, 'no create')
   for (const table of ['kysely_migration', 'accounts', 'refresh_tokens']) {
-    await t.rejects(as(db, 'somebody', `select * from ${table}`), { code: '42501' })
+    await t.rejects(as(db, 'somebody', `select * from ${table}`), { code: '42501' }, `nothing of ${table}`)
   }
 })
 
 t.test('the role of the tables that belong to nobody cannot see those of users', async (t) => {
   const db = await database()
   const step = { userId: '', role: 'taskward_service', name: '', parameters: [] } as const
-  t.same(await db.run([{ ...step, sql: 'select id from accounts where false' }]), [[]])
-  await t.rejects(db.run([{ ...step, sql: 'select * from tasks' }]), { code: '42501' })
+  t.same(
+    await db.run([{ ...step, sql: 'select id from accounts where false' }]),
+    [[]],
+    'it reads its own tables',
+  )
+  await t.rejects(
+    db.run([{ ...step, sql: 'select * from tasks' }]),
+    { code: '42501' },
+    'it does not read tasks',
+  )
 })
 
 t.test('a scope leaves nothing behind on its connection', async (t) => {
   const db = await openDatabase({ poolMax: 1 })
   await as(db, 'ada', "insert into tasks (user_id, title) values ('ada', 'hers')")
-  await t.rejects(as(db, 'ada', 'select 1 / 0'), { code: '22012' })
+  await t.rejects(as(db, 'ada', 'select 1 / 0'), { code: '22012' }, 'a statement that fails')
   const settings = "select current_setting('app.user_id') as user, current_user as role"
-  t.same(await as(db, 'bob', settings), [{ user: 'bob', role: 'taskward_user' }])
+  t.same(
+    await as(db, 'bob', settings),
+    [{ user: 'bob', role: 'taskward_user' }],
+    'the next one has its own user and role',
+  )
   t.same(await as(db, '', 'select * from tasks'), [], 'no user, no rows')
 })
 
@@ -66,13 +90,21 @@ t.test('DATABASE_RLS=off is told', async (t) => {
   const lines: string[] = []
   const db = await openDatabase({ rls: false })
   const app = await build(t, { database: db, onLog: (line) => lines.push(line) })
-  t.match((await app.inject('/ready')).json(), { status: 'ready', row_level_security: 'off' })
-  t.ok(lines.some((line) => line.includes('DATABASE_RLS=off') && line.includes('"level":"warn"')))
-  t.same(await db.diagnose(), [])
+  t.match(
+    (await app.inject('/ready')).json(),
+    { status: 'ready', row_level_security: 'off' },
+    '/ready says so',
+  )
+  t.ok(
+    lines.some((line) => line.includes('DATABASE_RLS=off') && line.includes('"level":"warn"')),
+    'the log warns',
+  )
+  t.same(await db.diagnose(), [], 'doctor finds no fault')
   const { headers } = await identity()
   t.equal(
     (await app.inject({ method: 'POST', url: '/todos', headers, payload: { title: 'x' } })).statusCode,
     201,
+    'the service works',
   )
 })
 
@@ -94,22 +126,38 @@ t.test('a login without rights', { skip: !TEST_DATABASE_URL && 'needs TEST_DATAB
   await t.test('is told the grants it lacks, by migrate, doctor and /ready', async (t) => {
     const db = await connect({ url: url.href })
     t.teardown(() => db.close())
-    await t.rejects(db.migrate(), { name: 'MissingGrantError', message: `grant taskward_user to ${login};` })
-    t.match(await db.diagnose(), [
-      `grant taskward_user to ${login};`,
-      'grant select, insert, update, delete on tasks',
-      'grant taskward_service to',
-      'on accounts',
-      'on refresh_tokens',
-    ])
-    await t.rejects(db.check(), { statusCode: 503, code: 'role_missing' })
+    await t.rejects(
+      db.migrate(),
+      { name: 'MissingGrantError', message: `grant taskward_user to ${login};` },
+      'migrate names the grant it lacks first',
+    )
+    t.match(
+      await db.diagnose(),
+      [
+        `grant taskward_user to ${login};`,
+        'grant select, insert, update, delete on tasks',
+        'grant taskward_service to',
+        'on accounts',
+        'on refresh_tokens',
+      ],
+      'doctor names all of them',
+    )
+    await t.rejects(
+      db.check(),
+      { statusCode: 503, code: 'role_missing' },
+      '/ready says that the roles are missing',
+    )
 
     await admin.query(`grant taskward_user, taskward_service to ${login}`)
     await db.migrate()
-    t.same(await db.diagnose(), [])
+    t.same(await db.diagnose(), [], 'with the grants doctor finds nothing')
     await db.check()
     await admin.query('alter table tasks no force row level security')
-    t.match(await db.diagnose(), ['Row-level security is not forced on tasks'])
+    t.match(
+      await db.diagnose(),
+      ['Row-level security is not forced on tasks'],
+      'doctor sees a table that is not protected',
+    )
     await admin.query('alter table tasks force row level security')
   })
 
@@ -117,7 +165,7 @@ t.test('a login without rights', { skip: !TEST_DATABASE_URL && 'needs TEST_DATAB
     const db = await connect({ url: url.href, rls: false })
     t.teardown(() => db.close())
     await as(db, 'ada', "insert into tasks (user_id, title) values ('ada', 'hers')")
-    t.same(await as(db, 'bob', 'select * from tasks'), [])
-    t.equal((await as(db, 'ada', 'select * from tasks')).length, 1)
+    t.same(await as(db, 'bob', 'select * from tasks'), [], "another user's rows are hidden")
+    t.equal((await as(db, 'ada', 'select * from tasks')).length, 1, 'their own rows are not')
   })
 })

@@ -45,7 +45,7 @@ t.test(
       completed: true,
       setsDescription: false,
     }
-    t.ok(statements.length > 0)
+    t.ok(statements.length > 0, 'there are statements')
     for (const statement of statements) {
       const parameters = statement.bind('user-7', values)
       const { rows } = await client.query({

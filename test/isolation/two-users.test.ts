@@ -41,7 +41,7 @@ t.test('a second user', async (t) => {
       const missing = await asBob({ method, url: `${prefix}/${NEVER}${path}`, payload })
       t.equal(foreign.statusCode, 404, `${method} ${prefix}/:id${path}`)
       t.equal(foreign.body, missing.body, 'the same bytes as for a task that never was')
-      t.equal(foreign.json().detail, 'Task not found')
+      t.equal(foreign.json().detail, 'Task not found', 'the sentence names no owner')
     }
   }
 
@@ -58,8 +58,8 @@ t.test('a second user', async (t) => {
     for (const [method, url, payload] of attempts) {
       const response = await asBob({ method, url, payload })
       t.equal(response.statusCode, 403, `${method} ${url}`)
-      t.equal(response.json().code, 'forbidden')
-      t.equal(response.headers['www-authenticate'], undefined)
+      t.equal(response.json().code, 'forbidden', `${method} ${url}: the code is forbidden`)
+      t.equal(response.headers['www-authenticate'], undefined, '403 carries no challenge')
     }
   }
 
@@ -105,7 +105,7 @@ t.test("another user's path is refused before any statement", async (t) => {
       expectProblem(t, await app.inject({ url: `${prefix}/${id}/tasks`, headers: ada.headers }), 403)
     }
   }
-  t.equal(statements, 0)
+  t.equal(statements, 0, 'no statement was run')
   await app.inject({ url: `/api/${ada.id}/tasks`, headers: ada.headers })
   t.equal(statements, 1, 'and the count counts')
 })
@@ -122,9 +122,9 @@ t.test('ids of users that need encoding, or look like something else', async (t)
       payload: { title: 'mine' },
     })
     t.equal(created.statusCode, 201, id)
-    t.equal(created.json<Task>().user_id, id)
+    t.equal(created.json<Task>().user_id, id, 'the row belongs to the id')
     const task = await app.inject({ url: String(created.headers.location), headers: user.headers })
     t.equal(task.json<Task>().title, 'mine', 'the Location leads to the task')
-    t.same((await app.inject({ url: '/todos', headers: user.headers })).json().length, 1)
+    t.same((await app.inject({ url: '/todos', headers: user.headers })).json().length, 1, 'the list has it')
   }
 })

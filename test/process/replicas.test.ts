@@ -39,26 +39,31 @@ t.test('two instances are one service', { skip }, async (t) => {
   const { name, ...credentials } = person()
 
   const signedUp = await post(one, 'signup', { ...credentials, name }, {}, from)
-  t.equal(signedUp.statusCode, 201)
+  t.equal(signedUp.statusCode, 201, 'sign-up at one is 201')
   const { user } = dataOf(signedUp)
   forget(t, user.id)
   forget(t, from.replace(/::1$/, '').replaceAll(/:0+(?=\w)/g, ':'))
   const signedIn = dataOf(await post(one, 'signin', credentials, {}, from))
   const headers = bearer(signedIn.token)
   const made = await two.inject({ method: 'POST', url: '/todos', headers, payload: { title: 'x' } })
-  t.equal(made.statusCode, 201)
-  t.strictSame((await one.inject({ url: `/todos/${made.json<Task>().id}`, headers })).json(), made.json())
+  t.equal(made.statusCode, 201, 'a token of one is accepted by two')
+  t.strictSame(
+    (await one.inject({ url: `/todos/${made.json<Task>().id}`, headers })).json(),
+    made.json(),
+    'one has the task that two made',
+  )
 
   const rotated = await refresh(two, signedIn.refresh_token, from)
-  t.equal(rotated.statusCode, 200)
+  t.equal(rotated.statusCode, 200, 'a refresh token of one works at two')
   const next = dataOf(rotated)
-  t.equal(await statusOf(one, bearer(next.token)), 200)
-  t.equal((await post(one, 'signout', {}, bearer(next.token))).statusCode, 200)
-  t.equal((await refresh(two, next.refresh_token, from)).statusCode, 401)
+  t.equal(await statusOf(one, bearer(next.token)), 200, 'the new token works at one')
+  t.equal((await post(one, 'signout', {}, bearer(next.token))).statusCode, 200, 'sign-out at one is 200')
+  t.equal((await refresh(two, next.refresh_token, from)).statusCode, 401, 'the refresh token is spent at two')
 
   t.equal((await refresh(two, 'x', from)).statusCode, 401, 'the fifth of six')
-  t.equal((await refresh(one, 'x', from)).statusCode, 401)
-  for (const app of [one, two]) t.equal((await refresh(app, 'x', from)).statusCode, 429)
+  t.equal((await refresh(one, 'x', from)).statusCode, 401, 'the sixth of six')
+  for (const app of [one, two])
+    t.equal((await refresh(app, 'x', from)).statusCode, 429, 'the seventh is 429 at both')
   const statuses: number[] = []
   for (let i = 0; i < 12; i++) statuses.push(await statusOf(i % 2 ? one : two, headers))
   t.strictSame(
@@ -66,7 +71,11 @@ t.test('two instances are one service', { skip }, async (t) => {
     Array(8).fill(200),
     'of twelve, four were used',
   )
-  t.strictSame([await statusOf(one, headers), await statusOf(two, headers)], [429, 429])
+  t.strictSame(
+    [await statusOf(one, headers), await statusOf(two, headers)],
+    [429, 429],
+    'both refuse the next',
+  )
 })
 
 t.test('ten refreshes at once over two instances give one at most', { skip }, async (t) => {
@@ -79,9 +88,13 @@ t.test('ten refreshes at once over two instances give one at most', { skip }, as
       Array.from({ length: 10 }, (_, i) => refresh(apps[i % 2] as App, refresh_token)),
     )
     const given = responses.filter(({ statusCode }) => statusCode === 200)
-    t.ok(given.length <= 1)
+    t.ok(given.length <= 1, 'at most one of ten succeeds')
     for (const response of given) {
-      t.equal((await refresh(apps[1], dataOf(response).refresh_token)).statusCode, 401)
+      t.equal(
+        (await refresh(apps[1], dataOf(response).refresh_token)).statusCode,
+        401,
+        'and was given to a thief, perhaps',
+      )
     }
   }
 })
@@ -174,5 +187,6 @@ t.test('so is the one that signs, after all instances know it', { skip }, async 
   const after = send(last.token)
   await roll({ BETTER_AUTH_SECRET: NEW_SECRET })
   onlyOk(t, await after.stop(), 'a token of after, from a refresh token of before')
-  for (const app of instances) t.equal(await statusOf(app, bearer(token)), 401)
+  for (const app of instances)
+    t.equal(await statusOf(app, bearer(token)), 401, 'the old token no longer works')
 })

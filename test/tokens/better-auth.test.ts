@@ -113,7 +113,7 @@ async function accepts(t: Test, call: Call, token: string, message = 'is accepte
 async function refuses(t: Test, call: Call, token: string, message = 'is refused', code = 'invalid_token') {
   const { status, json, headers } = await call(token, '/me')
   t.same({ status, code: json.code }, { status: 401, code }, message)
-  t.match(headers.get('www-authenticate'), /^Bearer .*error="invalid_token"/)
+  t.match(headers.get('www-authenticate'), /^Bearer .*error="invalid_token"/, `${message}: a challenge`)
 }
 
 /** From here on the clock stands still unless it is moved, in seconds. */
@@ -132,22 +132,38 @@ for (const prefix of PREFIXES) {
     const url = prefix(user.id)
 
     const created = await call(token, url, 'POST', { title: 'Buy milk' })
-    t.equal(created.status, 201)
+    t.equal(created.status, 201, 'POST is 201')
     const task: Task = created.json
     const at = `${url}/${task.id}`
-    t.equal(created.headers.get('location'), at)
-    t.match(task, { user_id: user.id, title: 'Buy milk', completed: false })
-    t.same((await call(token, url)).json, [task])
-    t.same((await call(token, at)).json, task)
-    t.match((await call(token, at, 'PATCH', { title: 'Buy oat milk' })).json, { title: 'Buy oat milk' })
-    t.match((await call(token, `${at}/toggle`, 'PATCH')).json, { title: 'Buy oat milk', completed: true })
-    t.match((await call(token, `${at}/toggle`, 'PATCH')).json, { completed: false })
-    t.match((await call(token, `${at}/complete`, 'PATCH', { completed: true })).json, { completed: true })
-    t.match((await call(token, `${url}/stats`)).json, { total: 1, completed: 1, pending: 0 })
-    t.equal((await call(token, `${url}?count=true`)).headers.get('x-total-count'), '1')
-    t.same((await call(token, at, 'DELETE')).json, { message: 'Task deleted successfully' })
-    t.equal((await call(token, at)).status, 404)
-    t.same((await call(token, url)).json, [])
+    t.equal(created.headers.get('location'), at, 'Location is its address')
+    t.match(task, { user_id: user.id, title: 'Buy milk', completed: false }, 'the task is as sent')
+    t.same((await call(token, url)).json, [task], 'the list has it')
+    t.same((await call(token, at)).json, task, 'GET gives the same')
+    t.match(
+      (await call(token, at, 'PATCH', { title: 'Buy oat milk' })).json,
+      { title: 'Buy oat milk' },
+      'PATCH changes it',
+    )
+    t.match(
+      (await call(token, `${at}/toggle`, 'PATCH')).json,
+      { title: 'Buy oat milk', completed: true },
+      'toggle completes',
+    )
+    t.match((await call(token, `${at}/toggle`, 'PATCH')).json, { completed: false }, 'toggle takes it back')
+    t.match(
+      (await call(token, `${at}/complete`, 'PATCH', { completed: true })).json,
+      { completed: true },
+      'complete completes',
+    )
+    t.match(
+      (await call(token, `${url}/stats`)).json,
+      { total: 1, completed: 1, pending: 0 },
+      'stats count it',
+    )
+    t.equal((await call(token, `${url}?count=true`)).headers.get('x-total-count'), '1', 'the count is told')
+    t.same((await call(token, at, 'DELETE')).json, { message: 'Task deleted successfully' }, 'DELETE says so')
+    t.equal((await call(token, at)).status, 404, 'it is gone')
+    t.same((await call(token, url)).json, [], 'the list is empty')
   })
 }
 
@@ -192,7 +208,7 @@ t.test('a public name in tokens, an internal address for the keys', async (t) =>
   const baseURL = 'https://app.example.com'
   const auth = await startAuth(t, { baseURL })
   const token = await (await auth.signUp()).token()
-  t.match(decodeJwt(token), { iss: baseURL, aud: baseURL })
+  t.match(decodeJwt(token), { iss: baseURL, aud: baseURL }, 'the token has the public name')
   const keys = { JWKS_URL: `${auth.base}/jwks` }
   await accepts(t, await startApp(t, { ...keys, BETTER_AUTH_URL: `${baseURL}/` }), token)
   await accepts(t, await startApp(t, { ...keys, JWT_ISSUER: baseURL, JWT_AUDIENCE: baseURL }), token)
@@ -211,8 +227,8 @@ t.test('a second user sees nothing of the first', async (t) => {
 
   for (const prefix of PREFIXES) {
     const url = prefix(second.id)
-    t.same((await call(token, url)).json, [])
-    t.match((await call(token, `${url}/stats`)).json, { total: 0 })
+    t.same((await call(token, url)).json, [], `${url}: nothing listed`)
+    t.match((await call(token, `${url}/stats`)).json, { total: 0 }, `${url}: nothing counted`)
     for (const [method, path, body] of [
       ['GET', ''],
       ['PUT', '', { title: 'stolen' }],
@@ -223,7 +239,11 @@ t.test('a second user sees nothing of the first', async (t) => {
     ] as const) {
       const foreign = await call(token, `${url}/${task.id}${path}`, method, body)
       t.equal(foreign.status, 404, `${method} ${path}`)
-      t.equal(foreign.text, (await call(token, `${url}/${missing}${path}`, method, body)).text)
+      t.equal(
+        foreign.text,
+        (await call(token, `${url}/${missing}${path}`, method, body)).text,
+        `${method} ${path}: the same bytes as for a task that never was`,
+      )
     }
   }
   for (const [method, path] of [
@@ -245,7 +265,7 @@ for (const alg of ['EdDSA', 'ES256', 'ES512', 'RS256', 'PS256'] as const) {
     const auth = await startAuth(t, { jwt: { jwks: { keyPairConfig: { alg } } } })
     const call = await startApp(t, { BETTER_AUTH_URL: auth.url })
     const token = await (await auth.signUp()).token()
-    t.equal(decodeProtectedHeader(token).alg, alg)
+    t.equal(decodeProtectedHeader(token).alg, alg, `it is signed with ${alg}`)
     await accepts(t, call, token)
     const [head, payload, signature] = token.split('.') as [string, string, string]
     const forged = (signature.startsWith('A') ? 'B' : 'A') + signature.slice(1)
@@ -263,7 +283,7 @@ t.test('keys are rotated while both run', async (t) => {
   await accepts(t, call, first)
   tick(61)
   const second = await user.token()
-  t.not(kid(second), kid(first))
+  t.not(kid(second), kid(first), 'a new key signs')
   await accepts(t, call, second, 'a new key works at once')
   await accepts(t, call, first, 'and so does the old one')
 
@@ -275,7 +295,7 @@ t.test('keys are rotated while both run', async (t) => {
   await refuses(t, call, first, 'and now it is')
   await accepts(t, call, second)
   tick(601)
-  t.notOk((await auth.keyIds()).includes(kid(second)))
+  t.notOk((await auth.keyIds()).includes(kid(second)), 'the second key is no longer published')
   await refuses(t, call, second, 'a key is trusted for ten minutes after it was last seen')
 })
 
@@ -348,7 +368,7 @@ for (const { name, secret } of APPS) {
       const call = await startApp(t, { BETTER_AUTH_URL: auth.url, BETTER_AUTH_SECRET: secret })
       const { session, cookies, token } = await auth.signUp()
       const value = cookies['better-auth.session_token'] as string
-      t.ok(decodeURIComponent(value).startsWith(`${session}.`))
+      t.ok(decodeURIComponent(value).startsWith(`${session}.`), 'the cookie holds the session token')
       await refuses(t, call, session)
       await refuses(t, call, value)
       await refuses(t, call, decodeURIComponent(value))
@@ -372,7 +392,7 @@ for (const { name, secret } of APPS) {
       const value = cookies[DATA] as string
       const { payload } = await jwtVerify(value, createRemoteJWKSet(new URL(`${auth.base}/jwks`)))
       t.match(payload, { sub: id, user: { id } }, 'it is signed with a published key')
-      t.equal(kid(value), kid(await token()))
+      t.equal(kid(value), kid(await token()), 'the same key signs both')
       await refuses(t, call, value)
       await accepts(t, call, await token())
       const env = {
@@ -388,7 +408,7 @@ for (const { name, secret } of APPS) {
         const auth = await startAuth(t, { session: cookieCache(strategy) })
         const call = await startApp(t, { BETTER_AUTH_URL: auth.url, BETTER_AUTH_SECRET: secret })
         const value = (await auth.signUp()).cookies[DATA] as string
-        t.ok(value.length > 100)
+        t.ok(value.length > 100, 'there is a cookie')
         await refuses(t, call, value)
       })
     }
@@ -406,7 +426,7 @@ for (const { name, secret } of APPS) {
       const call = await startApp(t, { BETTER_AUTH_URL: auth.url, BETTER_AUTH_SECRET: secret })
       const { email } = await auth.signUp()
       const { payload } = await jwtVerify(mailed, new TextEncoder().encode(SECRET))
-      t.match(payload, { email })
+      t.match(payload, { email }, 'it holds the address')
       await refuses(t, call, mailed, 'a mail link', secret ? 'missing_user_id' : 'invalid_token')
     })
   })
@@ -437,8 +457,8 @@ t.test('tokens of both families side by side', async (t) => {
   await accepts(t, call, published)
 
   const stranger = await mint({ sub: 'somebody-else' })
-  t.same((await call(stranger, '/todos')).json, [])
-  t.equal((await call(stranger, `/todos/${task.id}`)).status, 404)
+  t.same((await call(stranger, '/todos')).json, [], 'a stranger has no tasks')
+  t.equal((await call(stranger, `/todos/${task.id}`)).status, 404, 'a stranger does not find the task')
   await refuses(t, call, await mint({ sub: id }, `${SECRET}x`), 'another secret')
   await refuses(t, call, await mint({ sub: id, user_id: 'somebody-else' }), 'two subjects')
 

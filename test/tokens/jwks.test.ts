@@ -138,13 +138,17 @@ for (const [name, fault] of Object.entries(FAULTS)) {
     issuer.answer = keySet(KEY)
     pass(wait)
     t.equal(await verdict(app, token), 200, 'is believed as soon as it works')
-    t.equal(issuer.fetches(), 2)
+    t.equal(issuer.fetches(), 2, 'was asked once more')
 
     issuer.answer = fault
     for (const seconds of [MAX_AGE + 1, MAX_STALE - 3]) {
       pass(seconds)
       t.equal(await verdict(app, token), 200, 'known keys go on working')
-      t.equal(await verdict(app, await issuer.token(nextKey, { kid: 'next' })), 'invalid_token')
+      t.equal(
+        await verdict(app, await issuer.token(nextKey, { kid: 'next' })),
+        'invalid_token',
+        'an unknown key is refused',
+      )
     }
     for (let i = 0; i < 20; i++) await verdict(app, token)
     t.equal(issuer.fetches(), 4, 'is not asked by every request')
@@ -153,7 +157,7 @@ for (const [name, fault] of Object.entries(FAULTS)) {
 
     issuer.answer = keySet(KEY)
     pass(wait)
-    t.equal(await verdict(app, token), 200)
+    t.equal(await verdict(app, token), 200, 'is believed again')
     t.ok(
       issuer.paths.every((path) => path === JWKS_PATH),
       'no other address is asked',
@@ -166,28 +170,28 @@ t.test('an issuer that is down at first', async (t) => {
   issuer.down()
   const token = await issuer.token()
   const wait = await unavailable(t, app, token)
-  t.equal((await app.inject('/health')).statusCode, 200)
+  t.equal((await app.inject('/health')).statusCode, 200, '/health is 200')
   t.equal((await app.inject('/ready')).statusCode, 200, 'others are still served')
 
   await issuer.up()
   pass(wait)
-  t.equal(await verdict(app, token), 200)
+  t.equal(await verdict(app, token), 200, 'its keys work when it is up')
 })
 
 t.test('an issuer that goes away leaves its keys for an hour past their age', async (t) => {
   const { app, issuer } = await startIssuer(t)
   const token = await issuer.token()
-  t.equal(await verdict(app, token), 200)
+  t.equal(await verdict(app, token), 200, 'its keys work')
   issuer.down()
   for (const seconds of [1, MAX_AGE, MAX_STALE - 2]) {
     pass(seconds)
-    t.equal(await verdict(app, token), 200)
+    t.equal(await verdict(app, token), 200, `its keys work ${seconds} s later`)
   }
   pass(2)
   const wait = await unavailable(t, app, token)
   await issuer.up()
   pass(wait)
-  t.equal(await verdict(app, token), 200)
+  t.equal(await verdict(app, token), 200, 'its keys work again')
 })
 
 for (const [name, answer] of Object.entries<Answer>({
@@ -206,20 +210,24 @@ for (const [name, answer] of Object.entries<Answer>({
       waiting = false
     })
     while (issuer.fetches() === 0) await new Promise(setImmediate)
-    t.equal(await verdict(app, user.token), 200)
-    t.equal((await app.inject('/health')).statusCode, 200)
-    t.equal((await app.inject({ url: '/todos', headers: user.headers })).statusCode, 200)
+    t.equal(await verdict(app, user.token), 200, "another's token is accepted")
+    t.equal((await app.inject('/health')).statusCode, 200, '/health is 200')
+    t.equal(
+      (await app.inject({ url: '/todos', headers: user.headers })).statusCode,
+      200,
+      'a request for tasks is 200',
+    )
     t.ok(waiting, 'the others were answered first')
     await held
-    t.ok(performance.now() - start < 6000)
-    t.equal(issuer.fetches(), 1)
+    t.ok(performance.now() - start < 6000, 'within six seconds')
+    t.equal(issuer.fetches(), 1, 'it was asked once')
   })
 }
 
 t.test('a key set may have up to 256 KiB', async (t) => {
   const { app, issuer } = await startIssuer(t)
   issuer.answer = sendJson({ ...BIG, padding: 'x'.repeat(MAX_BYTES - 1024) })
-  t.equal(await verdict(app, await issuer.token()), 200)
+  t.equal(await verdict(app, await issuer.token()), 200, 'the keys are used')
 })
 
 /** By a key that jose does not sign with. */
@@ -288,12 +296,12 @@ t.test('keys that must not be used', async (t) => {
   ]
   for (const [name, token] of rows) t.equal(await verdict(app, await token), 'invalid_token', name)
   t.equal(await verdict(app, await issuer.token()), 200, 'the good one beside them works')
-  t.equal(issuer.fetches(), 1)
+  t.equal(issuer.fetches(), 1, 'the issuer was asked once')
 })
 
 t.test('200 unknown kids lead to one fetch in 30 s', async (t) => {
   const { app, issuer } = await startIssuer(t)
-  t.equal(await verdict(app, await issuer.token()), 200)
+  t.equal(await verdict(app, await issuer.token()), 200, 'a known key works')
   const flood = async (name: string, most: number) => {
     const tokens = await Promise.all(
       Array.from({ length: 100 }, (_, i) => issuer.token(nextKey, { kid: `${name}-${i}` })),
@@ -301,7 +309,7 @@ t.test('200 unknown kids lead to one fetch in 30 s', async (t) => {
     const before = issuer.fetches()
     const verdicts = await Promise.all(tokens.map((token) => verdict(app, token)))
     for (const token of tokens) verdicts.push(await verdict(app, token))
-    t.same(new Set(verdicts), new Set(['invalid_token']))
+    t.same(new Set(verdicts), new Set(['invalid_token']), `${name}: all are refused`)
     t.ok(issuer.fetches() - before <= most, `${name}: ${issuer.fetches() - before} fetches`)
     t.equal(await verdict(app, await issuer.token()), 200, 'known keys go on working')
   }
@@ -325,22 +333,22 @@ t.test('no connection is kept that the issuer might close just when it is used a
     connections.push(response.req.headers.connection)
     keySet(KEY)(response)
   })
-  t.equal(await verdict(app, await issuer.token()), 200)
-  t.same(connections, ['close'])
+  t.equal(await verdict(app, await issuer.token()), 200, 'the keys are used')
+  t.same(connections, ['close'], 'the connection is not kept')
 })
 
 t.test('200 requests at once share the first fetch', async (t) => {
   const { app, issuer } = await startIssuer(t)
   const token = await issuer.token()
   const verdicts = await Promise.all(Array.from({ length: 200 }, () => verdict(app, token)))
-  t.same(new Set(verdicts), new Set([200]))
-  t.equal(issuer.fetches(), 1)
+  t.same(new Set(verdicts), new Set([200]), 'all are accepted')
+  t.equal(issuer.fetches(), 1, 'the issuer was asked once')
 })
 
 t.test('a rotated key works after 30 s, and the one it replaces no longer than 10 min', async (t) => {
   const { app, issuer } = await startIssuer(t)
   const [first, next] = await Promise.all([issuer.token(), issuer.token(nextKey, { kid: 'next' })])
-  t.equal(await verdict(app, first), 200)
+  t.equal(await verdict(app, first), 200, 'the first key works')
   t.equal(await verdict(app, next), 'invalid_token', 'not yet published')
 
   issuer.answer = keySet(NEXT, KEY)
@@ -350,8 +358,8 @@ t.test('a rotated key works after 30 s, and the one it replaces no longer than 1
 
   issuer.answer = keySet(NEXT)
   pass(MAX_AGE + 1)
-  t.equal(await verdict(app, first), 'invalid_token')
-  t.equal(await verdict(app, next), 200)
+  t.equal(await verdict(app, first), 'invalid_token', 'the key that is no longer published is refused')
+  t.equal(await verdict(app, next), 200, 'the new one works')
 
   issuer.answer = keySet()
   pass(MAX_AGE + 1)
@@ -360,22 +368,22 @@ t.test('a rotated key works after 30 s, and the one it replaces no longer than 1
   issuer.answer = keySet(await jwk(nextKey, { kid: 'first', alg: 'EdDSA' }))
   pass(COOL_DOWN + 1)
   t.equal(await verdict(app, first), 'invalid_token', 'the same kid, another key')
-  t.equal(await verdict(app, await issuer.token(nextKey)), 200)
+  t.equal(await verdict(app, await issuer.token(nextKey)), 200, 'the new key under the old kid works')
 })
 
 t.test('an issuer without keys at first', async (t) => {
   const { app, issuer } = await startIssuer(t, keySet())
   const token = await issuer.token()
-  t.equal(await verdict(app, token), 'invalid_token')
+  t.equal(await verdict(app, token), 'invalid_token', 'no key, no access')
   issuer.answer = keySet(KEY)
   pass(COOL_DOWN + 1)
-  t.equal(await verdict(app, token), 200)
+  t.equal(await verdict(app, token), 200, 'a published key works')
 })
 
 t.test('JWKS_URL is asked instead of the address made from BETTER_AUTH_URL', async (t) => {
   const { issuer } = await startIssuer(t)
   const env = { BETTER_AUTH_URL: issuer.origin, JWKS_URL: `${issuer.origin}/keys?v=1` }
   const app = await build(t, { env })
-  t.equal(await verdict(app, await issuer.token()), 200)
-  t.same(issuer.paths, ['/keys?v=1'])
+  t.equal(await verdict(app, await issuer.token()), 200, 'the keys are used')
+  t.same(issuer.paths, ['/keys?v=1'], 'no other address was asked')
 })
