@@ -1,6 +1,8 @@
 import { randomUUID } from 'node:crypto'
+import { sql } from 'kysely'
 import pg from 'pg'
-import { connect } from '../src/database.ts'
+import { connect } from '../src/database/index.ts'
+import { migrate } from '../src/migrations/index.ts'
 import type { Caller } from './load.ts'
 
 /** A new database on the server of `address`. */
@@ -25,35 +27,26 @@ export async function makeDatabase(
 }
 
 /**
- * Gives users some tasks each.
+ * Gives users some tasks each, with the rights of the login: it must be a superuser, or bypass row-level security.
  * @returns the ids of up to 100 tasks of each
  */
 export async function seed(
   url: string,
   { users, tasks, prefix = 'user' }: { users: number; tasks: number; prefix?: string },
 ): Promise<Map<string, number[]>> {
-  const database = await connect({ url, poolMax: 4, statementTimeout: 600_000 })
-  await database.migrate()
-  const sql = `with made as (
-      insert into tasks (user_id, title, description)
-      select $1, 'Task ' || n, 'Something to do' from generate_series(1, $2::int) n returning id
-    ) select id from made limit 100`
-  const owned = new Map<string, number[]>()
+  const database = await connect({ url })
+  await migrate(database)
   const names = Array.from({ length: users }, (_, i) => `${prefix}-${i}`)
-  const fill = async () => {
-    for (let userId = names.pop(); userId; userId = names.pop()) {
-      const [rows] = await database.run([
-        { userId, role: 'taskward_user', writes: true, name: 'seed', sql, parameters: [userId, tasks] },
-      ])
-      owned.set(
-        userId,
-        (rows as { id: number }[]).map(({ id }) => id),
-      )
-    }
-  }
-  await Promise.all(Array.from({ length: 16 }, fill))
+  const { rows } = await database.asLogin(async (db) => {
+    await sql`insert into tasks (user_id, title, description)
+      select name, 'Task ' || n, 'Something to do' from unnest(${names}::text[]) as name, generate_series(1, ${tasks}::int) as n
+    `.execute(db)
+    return sql<{ user_id: string; ids: string[] }>`select user_id, array_agg(id::text) as ids
+      from (select user_id, id, row_number() over (partition by user_id) as n from tasks where user_id = any(${names})) as t
+      where n <= 100 group by user_id`.execute(db)
+  })
   await database.close()
-  return owned
+  return new Map(rows.map(({ user_id, ids }) => [user_id, ids.map(Number)]))
 }
 
 /** The same users with a token each. */

@@ -1,7 +1,7 @@
 import fp from 'fastify-plugin'
-import { type Accounts, createAccounts } from '../src/accounts.ts'
-import { SharedScope } from '../src/isolation.ts'
+import { Accounts } from '../src/accounts.ts'
 import { Passwords } from '../src/passwords.ts'
+import { RefreshTokens } from '../src/refresh-tokens.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -27,15 +27,12 @@ export default fp(
       return
     }
 
-    const accounts = createAccounts({
-      scope: new SharedScope(app.database),
-      passwords: new Passwords(BCRYPT_COST),
-      refreshSeconds: REFRESH_TOKEN_EXPIRATION_DAYS * DAY_SECONDS,
-    })
-    app.accounts = accounts
+    const scope = app.sharedScope
+    const refreshTokens = new RefreshTokens(scope, REFRESH_TOKEN_EXPIRATION_DAYS * DAY_SECONDS)
+    app.accounts = new Accounts({ scope, passwords: new Passwords(BCRYPT_COST), refreshTokens })
 
     const sweep = () =>
-      accounts.sweep().catch((err) => app.log.warn({ err }, 'expired refresh tokens were not removed'))
+      refreshTokens.sweep().catch((err) => app.log.warn({ err }, 'expired refresh tokens were not removed'))
     const timer = setInterval(sweep, SWEEP_EVERY_MS).unref()
     app.addHook('onClose', async () => clearInterval(timer))
   },

@@ -1,9 +1,10 @@
 import fastifyCors from '@fastify/cors'
 import fp from 'fastify-plugin'
+import { parseOrigins } from '../src/origins.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** The CORS headers of an answer that no hook sees. */
+    /** The CORS headers for responses sent before any hook runs. */
     corsHeaders(origin: string | undefined): Record<string, string>
   }
 }
@@ -15,8 +16,8 @@ const EXPOSED =
 /** Lets the browser pages of FRONTEND_URL call, with credentials (Fetch standard, 3.3). */
 export default fp(
   async (app) => {
-    const isAllowed = (origin: string | undefined) =>
-      origin !== undefined && app.config.isAllowedOrigin(origin)
+    const matches = parseOrigins(app.config.frontendUrl)
+    const isAllowed = (origin: string | undefined) => origin !== undefined && matches(origin)
 
     await app.register(fastifyCors, {
       // A function, so that `Vary: Origin` is on every answer and nothing more is said to an origin not listed.

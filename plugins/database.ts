@@ -1,10 +1,21 @@
 import fp from 'fastify-plugin'
-import { connect, type Database } from '../src/database.ts'
-import { UserScope } from '../src/isolation.ts'
+import packageJson from '../package.json' with { type: 'json' }
+import type { Config } from '../src/config.ts'
+import { connect, type Database } from '../src/database/index.ts'
+import { SharedScope, UserScope } from '../src/isolation/index.ts'
+import { migrate, readinessOf } from '../src/migrations/index.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
-    database: Database
+    /** What /ready says of the database. */
+    database: {
+      /** @throws HttpProblem 503 if it does not answer, lacks migrations or refuses the roles */
+      check(): Promise<void>
+      /** Whether statements run under roles of their own. */
+      rls: boolean
+    }
+    /** The tables that belong to nobody. */
+    sharedScope: SharedScope
   }
   interface FastifyRequest {
     /** The rows of `request.user`: the only way to a user-owned table. */
@@ -30,13 +41,14 @@ export default fp<DatabasePluginOptions>(
         statementTimeout: DATABASE_TIMEOUT,
         prepare: DATABASE_PREPARE === 'on',
         rls: DATABASE_RLS === 'on',
+        applicationName: packageJson.name,
         onConnectionError: (err) => app.log.warn({ err }, 'a database connection broke while idle'),
       }))
     if (!database) app.addHook('onClose', () => db.close())
 
     // In production `npm run migrate` does it, before the deploy; the embedded database has no one else to do it.
     if (db.embedded || NODE_ENV !== 'production') {
-      const done = await db.migrate()
+      const done = await migrateAs(app.config.owner, db)
       if (done.length > 0) app.log.info({ migrations: done }, 'database migrated')
     }
     if (!db.rls)
@@ -44,12 +56,19 @@ export default fp<DatabasePluginOptions>(
         'DATABASE_RLS=off: statements run with the rights of the login, so row-level security may not apply',
       )
 
-    app.decorate('database', db)
+    app.decorate('database', { check: readinessOf(db), rls: db.rls })
+    app.decorate('sharedScope', new SharedScope(db))
     app.decorateRequest('scope', {
       getter() {
-        return new UserScope(db, this.user.id)
+        return new UserScope(db, this.owner)
       },
     })
   },
   { name: 'database', dependencies: ['env', 'jwt'] },
 )
+
+async function migrateAs({ url, login }: Config['owner'], db: Database): Promise<string[]> {
+  if (!login) return migrate(db)
+  const owner = await connect({ url, rls: db.rls })
+  return migrate(owner, login).finally(() => owner.close())
+}

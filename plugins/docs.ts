@@ -2,12 +2,21 @@ import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
 import fp from 'fastify-plugin'
 import packageJson from '../package.json' with { type: 'json' }
+import { Problem, problemResponses } from '../schemas/problem.ts'
+
+declare module 'fastify' {
+  interface FastifySchema {
+    /** The statuses that the route may fail with, for the document. */
+    problems?: readonly number[]
+  }
+}
 
 /** OpenAPI 3.1 at /openapi.json, written from the routes' schemas, and Swagger UI at /docs. */
 export default fp(
   async (app) => {
     if (app.config.DOCS === 'off') return
 
+    app.addSchema(Problem)
     await app.register(swagger, {
       openapi: {
         openapi: '3.1.0',
@@ -36,6 +45,13 @@ export default fp(
             },
           },
         },
+      },
+      transform: ({ schema, url }) => {
+        const { problems = [], response, ...rest } = schema ?? {}
+        return {
+          url,
+          schema: { ...rest, response: { ...(response as object), ...problemResponses(problems) } },
+        }
       },
       refResolver: {
         buildLocalReference: (json, _baseUri, _fragment, i) => String(json.title ?? json.$id ?? `def-${i}`),

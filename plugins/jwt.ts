@@ -2,9 +2,9 @@ import fastifyJwt from '@fastify/jwt'
 import type { FastifyRequest, onRequestAsyncHookHandler } from 'fastify'
 import fp from 'fastify-plugin'
 import { LRUCache } from 'lru-cache'
-import { inactiveUser } from '../src/accounts.ts'
-import { remoteKeySet } from '../src/jwks.ts'
-import { Problem } from '../src/problem.ts'
+import type { Owner } from '../src/isolation/index.ts'
+import { HttpProblem, inactiveUser } from '../src/problem.ts'
+import { claimOwners } from '../src/tables.ts'
 import {
   type Claims,
   invalidToken,
@@ -14,12 +14,13 @@ import {
   LEEWAY_SECONDS,
   parseToken,
   readCredential,
+  remoteKeySet,
   SECRET_ALGORITHMS,
   type UnverifiedToken,
   type User,
   userOf,
   type VerifierOptions,
-} from '../src/verifier.ts'
+} from '../src/tokens/index.ts'
 
 declare module '@fastify/jwt' {
   interface FastifyJWT {
@@ -28,23 +29,34 @@ declare module '@fastify/jwt' {
   }
 }
 
+const VERIFIED: unique symbol = Symbol('verified')
+
 declare module 'fastify' {
   interface FastifyInstance {
     /** The `onRequest` hook of every route that needs a token: sets `request.user`, or throws 401. */
     authenticate: onRequestAsyncHookHandler
   }
+  interface FastifyRequest {
+    /** Whose rows the request may reach. */
+    readonly owner: Owner
+    [VERIFIED]: Verified | null
+  }
 }
 
 /** A token that was verified. That holds until it expires, and as long as the issuer's keys are known to be the same. */
 interface Verified {
-  user: User
+  /** Frozen: all requests with this token share it. */
+  readonly user: User
+  readonly owner: Owner
   /** Until when the keys that it was verified with were fresh, in milliseconds since 1970; undefined for a secret. */
-  keys: number | undefined
+  readonly keys: number | undefined
 }
+
+const ownerOf = claimOwners()
 
 const CACHED_TOKENS = 10_000
 
-/** Verifies the bearer token (src/verifier.ts has the rules) and decorates `request.user`. */
+/** Verifies the bearer token (src/tokens has the rules) and decorates `request.user`. */
 export default fp(
   async (app) => {
     const { secrets, signingSecret, jwksUrl, issuer, audience, keySetOrigin } = app.config
@@ -58,6 +70,7 @@ export default fp(
     }
 
     await app.register(fastifyJwt, {
+      decoratorName: 'jwtPayload', // not `user`, which nothing can set
       secret: {
         private: signingSecret as string,
         public: (_request: FastifyRequest, token: unknown) => keyFor(token as UnverifiedToken, options),
@@ -74,33 +87,46 @@ export default fp(
     })
 
     // By the whole token: what differs in one character is another.
-    const verified = new LRUCache<string, Verified>({ max: CACHED_TOKENS })
+    const cache = new LRUCache<string, Verified>({ max: CACHED_TOKENS })
     const isStillGood = ({ user, keys }: Verified) =>
       !isExpired(user.claims) && (keys === undefined || (Date.now() < keys && keys === keySet?.freshUntil()))
 
-    async function verify(request: FastifyRequest): Promise<User> {
+    async function verify(request: FastifyRequest): Promise<Verified> {
       const credential = readCredential(authorizationOf(request))
-      const known = verified.get(credential)
-      if (known && isStillGood(known)) return known.user
+      const known = cache.get(credential)
+      if (known && isStillGood(known)) return known
       // Strict about form, which @fastify/jwt is not: it answers 400 or 500 to some malformed tokens.
       const token = parseToken(credential)
       await request.jwtVerify().catch((error) => {
-        throw error instanceof Problem ? error : invalidToken(error)
+        throw error instanceof HttpProblem ? error : invalidToken(error)
       })
-      const user = userOf(token, options)
+      const user = deepFreeze(userOf(token, options))
       const keys = token.header.alg === 'HS256' ? undefined : keySet?.freshUntil()
-      verified.set(credential, { user, keys })
-      return user
+      const verified = { user, owner: ownerOf(user), keys }
+      cache.set(credential, verified)
+      return verified
     }
 
+    app.decorateRequest(VERIFIED, null)
+    app.decorateRequest('user', {
+      getter() {
+        return this[VERIFIED]?.user as User // none on a route without authenticate
+      },
+    })
+    app.decorateRequest('owner', {
+      getter() {
+        if (!this[VERIFIED])
+          throw new Error('This route has no user: app.authenticate is not among its hooks.')
+        return this[VERIFIED].owner
+      },
+    })
     app.decorate('authenticate', async (request, reply) => {
       reply.header('cache-control', 'no-store') // what comes behind a token is nobody else's
       try {
-        request.user = await verify(request)
+        request[VERIFIED] = await verify(request)
       } catch (error) {
-        request.user = undefined as never // @fastify/jwt has put there what the token says
         // An issuer that is out of reach is not the caller's fault.
-        if ((error as Problem).statusCode === 401) await app.limitFailures(request, reply)
+        if ((error as HttpProblem).statusCode === 401) await app.limitFailures(request, reply)
         throw error
       }
       await app.limitUser(request, reply)
@@ -112,7 +138,7 @@ export default fp(
 
 /** Better Auth's admin plugin says `banned`; other services say `disabled`. */
 function refuseBlocked({ claims }: User): void {
-  if (claims.banned === true) throw new Problem(403, 'banned', 'This user is banned')
+  if (claims.banned === true) throw new HttpProblem(403, 'banned', 'This user is banned')
   if (claims.disabled === true) throw inactiveUser()
 }
 
@@ -124,4 +150,9 @@ function authorizationOf(request: FastifyRequest): string[] {
     if (rawHeaders[i]?.toLowerCase() === 'authorization') values.push(rawHeaders[i + 1] as string)
   }
   return values
+}
+
+function deepFreeze<T extends object>(value: T): T {
+  for (const part of Object.values(value)) if (typeof part === 'object' && part !== null) deepFreeze(part)
+  return Object.freeze(value)
 }

@@ -2,7 +2,8 @@ import fastifyRateLimit, { normalizeIP } from '@fastify/rate-limit'
 import type { FastifyRequest, onRequestAsyncHookHandler } from 'fastify'
 import fp from 'fastify-plugin'
 import { Redis } from 'ioredis'
-import { Problem } from '../src/problem.ts'
+import packageJson from '../package.json' with { type: 'json' }
+import { HttpProblem } from '../src/problem.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -31,10 +32,10 @@ export default fp(
       timeWindow: RATE_LIMIT_WINDOW * 1000,
       enableDraftSpec: true,
       redis,
-      nameSpace: 'taskward-limit-',
+      nameSpace: `${packageJson.name}-limit-`,
       skipOnError: true, // Redis down: requests pass
       errorResponseBuilder: (_request, { ttl }) =>
-        new Problem(
+        new HttpProblem(
           429,
           'too_many_requests',
           `Too many requests. Try again in ${Math.ceil(ttl / 1000)} seconds.`,

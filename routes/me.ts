@@ -1,15 +1,18 @@
 import { Readable } from 'node:stream'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import { Erased, Erasure, Export } from '../schemas/account.ts'
-import { answer, problems, ref } from '../schemas/answers.ts'
+import { Type } from '@sinclair/typebox'
+import type { FastifyRequest } from 'fastify'
+import { AccountDeleted, DeleteAccount, Export } from '../schemas/account.ts'
+import { ref, response } from '../schemas/responses.ts'
 import { Me } from '../schemas/service.ts'
-import { Tasks } from '../src/tasks.ts'
+import { UserData } from '../src/users.ts'
 
 /** The signed-in user: who it is, all that is held about them, and its end. */
 const me: FastifyPluginAsyncTypebox = async (app) => {
   app.addHook('onRequest', app.authenticate)
   const security = [{ bearer: [] }]
-  const failures = problems(400, 401, 403, 429, 500, 503)
+  const problems = [400, 401, 403, 429, 500, 503]
+  const dataOf = ({ user, scope }: FastifyRequest) => new UserData({ user, scope, accounts: app.accounts })
 
   for (const [url, tags] of [
     ['/me', ['user']],
@@ -22,7 +25,8 @@ const me: FastifyPluginAsyncTypebox = async (app) => {
           tags,
           summary: 'The signed-in user',
           security,
-          response: { 200: answer(Me, 'Who the token says'), ...failures },
+          response: { 200: response(Me, 'Who the token says') },
+          problems,
         },
       },
       async ({ user }) => ({ user_id: user.id, email: user.email, authenticated: true as const }),
@@ -36,16 +40,15 @@ const me: FastifyPluginAsyncTypebox = async (app) => {
         tags: ['user'],
         summary: 'All that is held about the user, as JSON',
         security,
-        response: { 200: answer(ref(Export), 'What is held'), ...failures },
+        response: { 200: response(Type.Unsafe<Readable>(ref(Export)), 'What is held') },
+        problems,
       },
     },
-    async ({ user, scope }, reply) => {
-      const { id, email } = user
-      const account = (await app.accounts?.find(id)) ?? null
+    async (request, reply) => {
       reply
         .type('application/json; charset=utf-8')
         .header('content-disposition', 'attachment; filename="export.json"')
-      return reply.send(Readable.from(exportOf({ user: { id, email }, account }, new Tasks(scope))))
+      return reply.send(Readable.from(dataOf(request).export()))
     },
   )
 
@@ -58,30 +61,19 @@ const me: FastifyPluginAsyncTypebox = async (app) => {
         description:
           'Their tasks and, for a local account, the account and its refresh tokens. There is no way back.',
         security,
-        body: ref(Erasure),
-        response: { 200: answer(ref(Erased), 'It is deleted'), ...failures, ...problems(413, 415, 422) },
+        body: ref(DeleteAccount),
+        response: { 200: response(ref(AccountDeleted), 'It is deleted') },
+        problems: [...problems, 413, 415, 422],
       },
       preValidation: async (request) => {
         request.body ??= {}
       },
     },
-    async ({ user, scope, body }) => {
-      const erasure = (await app.accounts?.erasure(user.id, body.password)) ?? []
-      await app.database.run([...erasure, new Tasks(scope).erasure()])
+    async (request) => {
+      await dataOf(request).erase(request.body.password)
       return { message: 'Account deleted successfully' as const }
     },
   )
 }
 
 export default me
-
-/** The export, piece by piece, so that it takes no more memory than a page of tasks. */
-async function* exportOf(about: object, tasks: Tasks): AsyncGenerator<string> {
-  yield `${JSON.stringify(about).slice(0, -1)},"tasks":[`
-  let separator = ''
-  for await (const task of tasks.all()) {
-    yield separator + JSON.stringify(task)
-    separator = ','
-  }
-  yield ']}'
-}

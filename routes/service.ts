@@ -1,12 +1,13 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import packageJson from '../package.json' with { type: 'json' }
-import { answer, problems } from '../schemas/answers.ts'
+import { response } from '../schemas/responses.ts'
 import { Health, Readiness, Service } from '../schemas/service.ts'
 import { unavailable } from '../src/problem.ts'
 
 /** What is open to all: who this is, whether it lives, whether it can work. */
 const service: FastifyPluginAsyncTypebox = async (app) => {
-  const docs = app.config.DOCS === 'on' ? { docs: '/docs', openapi: '/openapi.json' } : {}
+  const docs: Record<string, string> =
+    app.config.DOCS === 'on' ? { docs: '/docs', openapi: '/openapi.json' } : {}
   const links = { tasks: '/todos', me: '/me', health: '/health', ready: '/ready', ...docs }
   const about = { name: packageJson.name, version: packageJson.version, links }
 
@@ -16,7 +17,8 @@ const service: FastifyPluginAsyncTypebox = async (app) => {
       schema: {
         tags: ['service'],
         summary: 'Name, version and links',
-        response: { 200: answer(Service, 'Name, version and links'), ...problems(500) },
+        response: { 200: response(Service, 'Name, version and links') },
+        problems: [500],
       },
     },
     async () => about,
@@ -28,7 +30,8 @@ const service: FastifyPluginAsyncTypebox = async (app) => {
       schema: {
         tags: ['service'],
         summary: 'The process lives',
-        response: { 200: answer(Health, 'It lives'), ...problems(500) },
+        response: { 200: response(Health, 'It lives') },
+        problems: [500],
       },
     },
     async () => ({ status: 'healthy' as const }),
@@ -40,7 +43,8 @@ const service: FastifyPluginAsyncTypebox = async (app) => {
       schema: {
         tags: ['service'],
         summary: 'The database answers and is migrated, and the service is not shutting down',
-        response: { 200: answer(Readiness, 'It can work'), ...problems(500, 503) },
+        response: { 200: response(Readiness, 'It can work') },
+        problems: [500, 503],
       },
     },
     async () => {

@@ -1,9 +1,9 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { type Static, Type } from '@sinclair/typebox'
 import type { FastifyRequest } from 'fastify'
-import { answer, problems, ref } from '../schemas/answers.ts'
+import { ref, response } from '../schemas/responses.ts'
 import {
-  Completion,
+  SetCompleted,
   Deleted,
   NewTask,
   Task,
@@ -14,7 +14,7 @@ import {
   TaskQuery,
   TaskStats,
 } from '../schemas/task.ts'
-import { Problem } from '../src/problem.ts'
+import { HttpProblem } from '../src/problem.ts'
 import { Tasks } from '../src/tasks.ts'
 
 declare module 'fastify' {
@@ -50,9 +50,9 @@ const tasks: FastifyPluginAsyncTypebox<TaskRoutesOptions> = async (app, { alias 
     tags: alias ? ['aliases'] : ['tasks'],
     security: [{ bearer: [] }],
   })
-  const common = problems(400, 401, 403, 422, 429, 500, 503)
-  const ofTask = { ...common, ...problems(404) }
-  const withBody = problems(413, 415)
+  const common = [400, 401, 403, 422, 429, 500, 503]
+  const ofTask = [...common, 404]
+  const withBody = [413, 415]
 
   app.get(
     '/',
@@ -62,7 +62,8 @@ const tasks: FastifyPluginAsyncTypebox<TaskRoutesOptions> = async (app, { alias 
         params: OfUser,
         querystring: TaskQuery,
         headers: TaskHeaders,
-        response: { 200: page, ...common },
+        response: { 200: page },
+        problems: common,
       },
     },
     async ({ tasks, query, headers, url }, reply) => {
@@ -80,7 +81,8 @@ const tasks: FastifyPluginAsyncTypebox<TaskRoutesOptions> = async (app, { alias 
         ...route('Create a task'),
         params: OfUser,
         body: ref(NewTask),
-        response: { 201: created, ...common, ...withBody },
+        response: { 201: created },
+        problems: [...common, ...withBody],
       },
     },
     async ({ tasks, body, url }, reply) => {
@@ -96,7 +98,8 @@ const tasks: FastifyPluginAsyncTypebox<TaskRoutesOptions> = async (app, { alias 
       schema: {
         ...route('Count tasks by state'),
         params: OfUser,
-        response: { 200: answer(ref(TaskStats), 'The counts'), ...common },
+        response: { 200: response(ref(TaskStats), 'The counts') },
+        problems: common,
       },
     },
     async ({ tasks }) => tasks.stats(),
@@ -108,7 +111,8 @@ const tasks: FastifyPluginAsyncTypebox<TaskRoutesOptions> = async (app, { alias 
       schema: {
         ...route('Read a task'),
         params: OfTask,
-        response: { 200: answer(ref(Task), 'The task'), ...ofTask },
+        response: { 200: response(ref(Task), 'The task') },
+        problems: ofTask,
       },
     },
     async ({ tasks, params }) => tasks.find(params.id),
@@ -122,7 +126,8 @@ const tasks: FastifyPluginAsyncTypebox<TaskRoutesOptions> = async (app, { alias 
         ...route('Change the fields sent'),
         params: OfTask,
         body: ref(TaskChange),
-        response: { 200: answer(ref(Task), 'The task as it is now'), ...ofTask, ...withBody },
+        response: { 200: response(ref(Task), 'The task as it is now') },
+        problems: [...ofTask, ...withBody],
       },
       handler: async ({ tasks, params, body }) => tasks.change(params.id, body),
     })
@@ -134,7 +139,8 @@ const tasks: FastifyPluginAsyncTypebox<TaskRoutesOptions> = async (app, { alias 
       schema: {
         ...route('Delete a task'),
         params: OfTask,
-        response: { 200: answer(ref(Deleted), 'It is deleted'), ...ofTask },
+        response: { 200: response(ref(Deleted), 'It is deleted') },
+        problems: ofTask,
       },
     },
     async ({ tasks, params }) => {
@@ -150,8 +156,9 @@ const tasks: FastifyPluginAsyncTypebox<TaskRoutesOptions> = async (app, { alias 
         schema: {
           ...route('Flip or set whether a task is completed'),
           params: OfTask,
-          body: ref(Completion),
-          response: { 200: answer(ref(Task), 'The task as it is now'), ...ofTask, ...withBody },
+          body: ref(SetCompleted),
+          response: { 200: response(ref(Task), 'The task as it is now') },
+          problems: [...ofTask, ...withBody],
         },
         // Without a body it flips.
         preValidation: async (request) => {
@@ -169,7 +176,7 @@ export default tasks
 async function refuseOtherUser({ params, user }: FastifyRequest): Promise<void> {
   const { user_id } = params as Partial<Static<typeof TaskOwner>>
   if (user_id !== undefined && user_id !== user.id) {
-    throw new Problem(403, 'forbidden', 'Forbidden')
+    throw new HttpProblem(403, 'forbidden', 'Forbidden')
   }
 }
 
@@ -189,8 +196,8 @@ function pageAfter(url: string, cursor: string): string {
   return `${pathOf(url)}?${query}`
 }
 
-const page = answer(Type.Array(ref(Task)), 'The tasks', {
+const page = response(Type.Array(ref(Task)), 'The tasks', {
   Link: { type: 'string', description: 'RFC 8288: the next page, where there is one' },
   'X-Total-Count': { type: 'integer', description: 'All tasks that match, where it was asked for' },
 })
-const created = answer(ref(Task), 'The new task', { Location: { type: 'string', description: 'Its path' } })
+const created = response(ref(Task), 'The new task', { Location: { type: 'string', description: 'Its path' } })

@@ -1,4 +1,6 @@
 import { type Static, Type } from '@sinclair/typebox'
+import { ref } from './responses.ts'
+import { Task } from './task.ts'
 
 const strict = { additionalProperties: false }
 
@@ -42,11 +44,16 @@ const refresh_token = Type.String({ minLength: 1, maxLength: 128, examples: ['cS
 export const Refresh = Type.Object({ refresh_token }, { $id: 'Refresh', title: 'Refresh', ...strict })
 export type Refresh = Static<typeof Refresh>
 
-export const Erasure = Type.Object(
+export const DeleteAccount = Type.Object(
   { password: Type.Optional(password(['correct horse battery staple'])) },
-  { $id: 'Erasure', title: 'Erasure', description: 'Local accounts need their password', ...strict },
+  {
+    $id: 'DeleteAccount',
+    title: 'DeleteAccount',
+    description: 'Local accounts need their password',
+    ...strict,
+  },
 )
-export type Erasure = Static<typeof Erasure>
+export type DeleteAccount = Static<typeof DeleteAccount>
 
 export const Session = Type.Object(
   {
@@ -81,12 +88,12 @@ export const Export = Type.Object(
         created_at: Type.String({ format: 'date-time' }),
       },
     }),
-    tasks: Type.Array(Type.Ref('Task')),
+    tasks: Type.Array(ref(Task)),
   },
   { $id: 'Export', title: 'Export' },
 )
 
-export const Erased = Type.Object(
+export const AccountDeleted = Type.Object(
   { message: Type.Literal('Account deleted successfully') },
-  { $id: 'Erased', title: 'Erased' },
+  { $id: 'AccountDeleted', title: 'AccountDeleted' },
 )

@@ -56,6 +56,9 @@ export const Env = Type.Object({
     'postgres://… or, for the embedded PostgreSQL, pglite:DIRECTORY or pglite:memory; default pglite:.data',
   ),
   NEON_DATABASE_URL: optional('used where DATABASE_URL is not set'),
+  DATABASE_OWNER_URL: optional(
+    'the login that owns the tables, for migrations, where that of DATABASE_URL owns nothing',
+  ),
   DATABASE_POOL_MAX: Type.Integer({
     minimum: 1,
     maximum: 1000,

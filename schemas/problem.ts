@@ -24,3 +24,34 @@ export const Problem = Type.Object(
   { $id: 'Problem', title: 'Problem' },
 )
 export type Problem = Static<typeof Problem>
+
+const descriptions: Record<number, string> = {
+  400: 'The request is malformed: not JSON, or not HTTP',
+  401: 'No token, or one that is not accepted',
+  403: 'Not for this user',
+  404: 'There is no such thing for this user',
+  413: 'The body is too large',
+  415: 'The body is not application/json',
+  429: 'Too many requests: try again after Retry-After seconds',
+  422: 'A value is missing, unknown or out of bounds; `errors` lists each',
+  500: 'A fault of the service, logged under the request id',
+  503: 'Something it needs is out of reach or overloaded: try again after Retry-After seconds',
+}
+
+const challenge = { 'WWW-Authenticate': { type: 'string', description: 'RFC 6750 challenge' } }
+const retryAfter = { 'Retry-After': { type: 'string', description: 'Seconds to wait' } }
+const headersOf: Record<number, object> = { 401: challenge, 429: retryAfter, 503: retryAfter }
+
+/** The failures of an operation for the document, by status; no serializer is made of them. */
+export function problemResponses(statuses: readonly number[]): Record<number, object> {
+  return Object.fromEntries(
+    statuses.map((status) => [
+      status,
+      {
+        description: descriptions[status],
+        ...(headersOf[status] && { headers: headersOf[status] }),
+        content: { 'application/problem+json': { schema: Type.Ref(Problem) } },
+      },
+    ]),
+  )
+}

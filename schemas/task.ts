@@ -50,16 +50,16 @@ export const TaskChange = Type.Object(
 )
 export type TaskChange = Static<typeof TaskChange>
 
-export const Completion = Type.Object(
+export const SetCompleted = Type.Object(
   { completed: Type.Optional(completed) },
   {
-    $id: 'Completion',
-    title: 'Completion',
+    $id: 'SetCompleted',
+    title: 'SetCompleted',
     description: 'Empty: flip. With `completed`: set, so that a retry is harmless',
     ...strict,
   },
 )
-export type Completion = Static<typeof Completion>
+export type SetCompleted = Static<typeof SetCompleted>
 
 export const TaskStats = Type.Object(
   {
@@ -106,8 +106,11 @@ const query = Type.Object(
   },
   strict,
 )
-/** Each has a default or may be missing, so none must be sent. */
-export const TaskQuery: typeof query = { ...query, required: [] as never }
+
+/** Says to the validator that none must be sent; the type is that of the query once defaults are filled in. */
+const withDefaults = <T extends typeof query>(schema: T): T => ({ ...schema, required: [] })
+
+export const TaskQuery = withDefaults(query)
 export type TaskQuery = Static<typeof TaskQuery>
 
 export const Deleted = Type.Object(

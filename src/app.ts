@@ -5,23 +5,27 @@ import cors from '../plugins/cors.ts'
 import database from '../plugins/database.ts'
 import docs from '../plugins/docs.ts'
 import drain from '../plugins/drain.ts'
-import env, { type Config } from '../plugins/env.ts'
+import env from '../plugins/env.ts'
 import errors, { clientErrorHandler, frameworkErrors } from '../plugins/errors.ts'
+import host from '../plugins/host.ts'
+import json from '../plugins/json.ts'
 import jwt from '../plugins/jwt.ts'
+import notFound from '../plugins/not-found.ts'
 import rateLimit from '../plugins/rate-limit.ts'
 import requestIds, { requestId } from '../plugins/request-id.ts'
+import schemas, { schemaCompilers } from '../plugins/schemas.ts'
 import securityHeaders from '../plugins/security-headers.ts'
-import validation from '../plugins/validation.ts'
-import auth from '../routes/auth.ts'
+import accountRoutes from '../routes/accounts.ts'
 import me from '../routes/me.ts'
 import service from '../routes/service.ts'
 import tasks from '../routes/tasks.ts'
-import type { Database } from './database.ts'
+import type { Variables } from './config.ts'
+import type { Database } from './database/index.ts'
 import { createLogger, RequestLog, requestLogger } from './log.ts'
 
 export interface AppOptions {
   /** The environment: schemas/env.ts says what of it is read. */
-  env: Record<string, string | undefined>
+  env: Variables
   /** An open database to use instead of DATABASE_URL; it stays open when the app closes. */
   database?: Database
   /** Where the log goes. Default: JSON to standard output. */
@@ -47,31 +51,33 @@ const TASK_PREFIXES = [
  */
 export async function buildApp({ env: variables, database: db, logger = createLogger() }: AppOptions) {
   const router = { ignoreTrailingSlash: true, maxParamLength: 2048 }
-  let isTrustedProxy: Config['isTrustedProxy'] = () => false // until TRUST_PROXY is read
   const app = Fastify({
     loggerInstance: logger,
     logController: new RequestLog(),
     genReqId: requestId,
     childLoggerFactory: requestLogger,
     bodyLimit: BODY_LIMIT_BYTES,
-    http: { requireHostHeader: false }, // plugins/request-id asks for it, with an answer like any other
+    http: { requireHostHeader: false }, // checked in plugins/host, so that the 400 has our body
     requestTimeout: REQUEST_TIMEOUT_MS,
     keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
-    return503OnClosing: false, // what was accepted is answered
-    trustProxy: (address, hop) => isTrustedProxy(address, hop),
+    return503OnClosing: false, // requests already accepted are still answered while draining
+    trustProxy: (address: string, hop: number): boolean => app.config.isTrustedProxy(address, hop),
     routerOptions: router,
+    schemaController: { compilersFactory: schemaCompilers() },
     frameworkErrors,
     clientErrorHandler,
   }).withTypeProvider<TypeBoxTypeProvider>()
 
-  await app.register(errors, router)
+  await app.register(errors)
+  await app.register(notFound, router)
   await app.register(drain)
   await app.register(env, { env: variables })
-  isTrustedProxy = app.config.isTrustedProxy
   await app.register(requestIds)
+  await app.register(host)
   await app.register(securityHeaders)
   await app.register(cors)
-  await app.register(validation)
+  await app.register(json)
+  await app.register(schemas)
   await app.register(docs)
   await app.register(rateLimit)
   await app.register(jwt)
@@ -79,7 +85,7 @@ export async function buildApp({ env: variables, database: db, logger = createLo
   await app.register(accounts)
 
   await app.register(service)
-  await app.register(auth)
+  await app.register(accountRoutes)
   await app.register(me)
   for (const mount of TASK_PREFIXES) await app.register(tasks, mount)
   return app

@@ -1,32 +1,31 @@
-import { existsSync } from 'node:fs'
-import { loadEnvFile } from 'node:process'
 import { parseArgs } from 'node:util'
-import { checkDatabaseUrl, ConfigError } from '../plugins/env.ts'
-import { connect } from './database.ts'
-import { examine } from './doctor.ts'
-import { exitWith } from './exit.ts'
-import { mintToken } from './token.ts'
+import { examine, mintToken, proveLines } from './cli/index.ts'
+import { ConfigError, readConfig, readOwnerConfig } from './config.ts'
+import { connect } from './database/index.ts'
+import { diagnose, migrate } from './migrations/index.ts'
+import { exitWith } from './process/index.ts'
 
 const usage = `Usage:
   npm run migrate                                    bring the database of DATABASE_URL up to date
   npm run doctor                                     check the environment, the keys and the database
-  npm run token -- [--sub ID] [--email E] [--days N] sign a token with BETTER_AUTH_SECRET`
+  npm run token -- [--sub ID] [--email E] [--days N] sign a token with BETTER_AUTH_SECRET
+  npm run -s prove -- [--help]                       prove SQL statements, one a line on standard input`
 
 const print = (line: string) => process.stdout.write(`${line}\n`)
 
 const commands: Record<string, (args: string[]) => Promise<void>> = {
   async migrate() {
-    const url = process.env.DATABASE_URL || process.env.NEON_DATABASE_URL
-    if (!url) throw new ConfigError(['DATABASE_URL is not set: postgres://USER:PASSWORD@HOST/DATABASE'])
+    const { url, rls, login } = readOwnerConfig(process.env)
+    const database = await connect({ url, rls })
     try {
-      checkDatabaseUrl(url)
-    } catch (error) {
-      throw new ConfigError([`DATABASE_URL: ${(error as Error).message}`])
+      const done = await migrate(database, login)
+      print(done.length > 0 ? `Migrated: ${done.join(', ')}` : 'The database is up to date.')
+      const faults = await diagnose(database)
+      for (const fault of faults) print(`FAIL ${fault}`)
+      if (faults.length > 0) process.exitCode = 1
+    } finally {
+      await database.close()
     }
-    const database = await connect({ url, rls: process.env.DATABASE_RLS !== 'off' })
-    const done = await database.migrate()
-    await database.close()
-    print(done.length > 0 ? `Migrated: ${done.join(', ')}` : 'The database is up to date.')
   },
 
   async doctor() {
@@ -47,14 +46,18 @@ const commands: Record<string, (args: string[]) => Promise<void>> = {
       days = '7',
     } = parseArgs({ args, options }).values
     if (!(Number(days) > 0)) throw new ConfigError(['--days must be a number above 0'])
-    const token = await mintToken(process.env, { sub, email, days: Number(days) })
+    const token = await mintToken(readConfig(process.env), { sub, email, days: Number(days) })
     if (!token)
       throw new ConfigError(['BETTER_AUTH_SECRET is not set, so only Better Auth itself can issue tokens'])
     print(token)
   },
+
+  async prove(args) {
+    const complain = (line: string) => process.stderr.write(`${line}\n`)
+    process.exitCode = await proveLines(args, { input: process.stdin, print, complain })
+  },
 }
 
-if (existsSync('.env')) loadEnvFile('.env')
 const [name = '', ...args] = process.argv.slice(2)
 const command = Object.hasOwn(commands, name) ? commands[name] : undefined
 try {

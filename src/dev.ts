@@ -4,9 +4,9 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { parseEnv } from 'node:util'
 import { prettyFactory } from 'pino-pretty'
-import { ConfigError } from '../plugins/env.ts'
-import { exitWith } from './exit.ts'
-import { mintToken } from './token.ts'
+import { mintToken } from './cli/index.ts'
+import { ConfigError, readConfig } from './config.ts'
+import { exitWith } from './process/index.ts'
 
 const FILE = '.env'
 /** After the first address that the server listens on, it logs the others. */
@@ -16,7 +16,7 @@ const print = (line: string): void => void process.stdout.write(`${line}\n`)
 try {
   makeEnvFile()
   const env = { ...readEnvFile(), ...process.env }
-  const token = await mintToken(env, { sub: 'demo-user', email: 'demo@example.com' })
+  const token = await mintToken(readConfig(env), { sub: 'demo-user', email: 'demo@example.com' })
   run(env, token)
 } catch (error) {
   exitWith(error)

@@ -14,7 +14,6 @@ const invalid = (msg: string, type: string) => validationFailed([{ loc: ['body',
 export class Passwords {
   readonly #cost: number
   readonly #limit = pLimit(AT_ONCE)
-  readonly #common = loadCommon()
   /** What the password of an account that does not exist is compared with, so that it takes the same time. */
   readonly #nobody: Promise<string>
 
@@ -24,11 +23,11 @@ export class Passwords {
     this.#nobody = bcrypt.hash('no password has this hash', cost)
   }
 
-  /** @throws Problem 422 if it is longer than bcrypt reads, or one of the passwords that everybody tries */
+  /** @throws HttpProblem 422 if it is longer than bcrypt reads, or one of the passwords that everybody tries */
   async hash(password: string): Promise<string> {
     if (Buffer.byteLength(password) > MAX_BYTES)
       throw invalid(`must have at most ${MAX_BYTES} bytes`, 'maxLength')
-    if ((await this.#common).has(password.toLowerCase()))
+    if ((await commonPasswords()).has(password.toLowerCase()))
       throw invalid('is one of the most common passwords', 'common')
     return this.#run(() => bcrypt.hash(password, this.#cost))
   }
@@ -50,7 +49,12 @@ export class Passwords {
   }
 }
 
-async function loadCommon(): Promise<Set<string>> {
-  const { dictionary } = await import('@zxcvbn-ts/language-common')
-  return new Set(dictionary['passwords-common'].map(String))
+let common: Promise<Set<string>> | undefined
+
+// Loaded for the first sign-up: it takes tens of milliseconds, and some megabytes.
+function commonPasswords(): Promise<Set<string>> {
+  common ??= import('@zxcvbn-ts/language-common').then(
+    ({ dictionary }) => new Set(dictionary['passwords-common'].map(String)),
+  )
+  return common
 }

@@ -1,13 +1,14 @@
-import type { Problem as ProblemBody } from '../schemas/problem.ts'
+import packageJson from '../package.json' with { type: 'json' }
+import type { Problem } from '../schemas/problem.ts'
 
 /** One fault of a request: where, what, and of which kind. */
-export type Fault = NonNullable<ProblemBody['errors']>[number]
+export type Fault = NonNullable<Problem['errors']>[number]
 
 /**
- * An error meant for the client: status, stable code, one sentence. Anything else that is thrown is a bug or
- * a fault, and leaves plugins/errors as one masked sentence.
+ * An error meant for the client: status, stable code, one sentence. Whatever else is thrown is a bug or
+ * a fault: src/failures.ts says what the client gets then.
  */
-export class Problem extends Error {
+export class HttpProblem extends Error {
   readonly statusCode: number
   readonly code: string
   readonly headers: Record<string, string>
@@ -28,7 +29,7 @@ export class Problem extends Error {
     options: { headers?: Record<string, string>; errors?: Fault[]; cause?: unknown } = {},
   ) {
     super(detail, { cause: options.cause })
-    this.name = 'Problem'
+    this.name = 'HttpProblem'
     this.statusCode = statusCode
     this.code = code
     this.headers = options.headers ?? {}
@@ -37,13 +38,26 @@ export class Problem extends Error {
 }
 
 /** 503: the request was fine and may be repeated after `seconds`. */
-export function unavailable(code: string, detail: string, cause?: unknown, seconds = 1): Problem {
-  return new Problem(503, code, detail, { headers: { 'retry-after': String(seconds) }, cause })
+export function unavailable(code: string, detail: string, cause?: unknown, seconds = 1): HttpProblem {
+  return new HttpProblem(503, code, detail, { headers: { 'retry-after': String(seconds) }, cause })
 }
 
 /** 422, with each fault. */
-export function validationFailed(errors: Fault[]): Problem {
-  return new Problem(422, 'validation_failed', 'Some values are missing, unknown or out of bounds.', {
+export function validationFailed(errors: Fault[]): HttpProblem {
+  return new HttpProblem(422, 'validation_failed', 'Some values are missing, unknown or out of bounds.', {
     errors,
   })
 }
+
+/**
+ * 401, with the challenge that each carries (RFC 6750, 3).
+ * @param parameters of the challenge; none where no credential was sent (RFC 6750, 3.1)
+ * @param cause the reason, for the log
+ */
+export function unauthorized(code: string, detail: string, parameters = '', cause?: unknown): HttpProblem {
+  const challenge = `Bearer realm="${packageJson.name}"${parameters}`
+  return new HttpProblem(401, code, detail, { headers: { 'www-authenticate': challenge }, cause })
+}
+
+/** 400: the account is switched off, or the token says `disabled`. */
+export const inactiveUser = () => new HttpProblem(400, 'inactive_user', 'Inactive user')

@@ -1,16 +1,15 @@
 import cluster from 'node:cluster'
 import closeWithGrace from 'close-with-grace'
-import { readConfig } from '../plugins/env.ts'
-import { exitWith } from './exit.ts'
 import { createLogger } from './log.ts'
-import { DRAIN, runWorkers } from './workers.ts'
+import { DRAIN, exitWith, runWorkers } from './process/index.ts'
 
 // Longer than a request may take, shorter than the time the platform waits before it kills.
 const DRAIN_MS = 8_000
 
 const logger = createLogger()
 try {
-  const processes = cluster.isPrimary ? (await readConfig(process.env)).WEB_CONCURRENCY : 1
+  // Checked by each process that serves, as all else in its environment: a fault of it ends the first one.
+  const processes = cluster.isPrimary ? Number(process.env.WEB_CONCURRENCY) : 1
   if (processes > 1) runWorkers(processes, { delay: DRAIN_MS + 500, logger })
   else await serve()
 } catch (error) {

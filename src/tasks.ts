@@ -1,15 +1,14 @@
 import { sql } from 'kysely'
 import type { NewTask, Task, TaskChange, TaskQuery, TaskStats } from '../schemas/task.ts'
-import type { Step } from './database.ts'
-import { type Given, type Mine, statement, type UserScope } from './isolation.ts'
-import { Problem, validationFailed } from './problem.ts'
+import type { Given, UserScope } from './isolation/index.ts'
+import { HttpProblem, validationFailed } from './problem.ts'
+import { type Mine, statement } from './tables.ts'
 
 type Page = { before: number; limit: number; skip: number }
 type Id = { id: number }
 
 const columns = ['id', 'user_id', 'title', 'description', 'completed', 'created_at', 'updated_at'] as const
 const now = sql<string>`now()`
-const PAGE = 500
 
 // Where the page before ended; the first one starts behind every id.
 const FROM_THE_START = Number.MAX_SAFE_INTEGER + 1
@@ -73,8 +72,6 @@ const remove = statement((mine, given: Given<Id>) =>
   mine.deleteFrom('tasks').where('id', '=', given.id).returning('id'),
 )
 
-const removeAll = statement((mine) => mine.deleteFrom('tasks').returning('id'))
-
 const count = statement((mine) =>
   mine
     .selectFrom('tasks')
@@ -84,7 +81,7 @@ const count = statement((mine) =>
     ]),
 )
 
-const taskNotFound = () => new Problem(404, 'task_not_found', 'Task not found')
+const taskNotFound = () => new HttpProblem(404, 'task_not_found', 'Task not found')
 
 // Opaque to clients: what it stands for may change.
 const cursorOf = ({ id }: Task): string => id.toString(36)
@@ -129,7 +126,7 @@ export class Tasks {
     return completed ? stats.completed : stats.pending
   }
 
-  /** @throws Problem 404 task_not_found, as do all that take an id: no such task, or another user's */
+  /** @throws HttpProblem 404 task_not_found, as do all that take an id: no such task, or another user's */
   find(id: number): Promise<Task> {
     return this.#scope.one(find, { id }, taskNotFound)
   }
@@ -155,22 +152,6 @@ export class Tasks {
 
   async remove(id: number): Promise<void> {
     await this.#scope.one(remove, { id }, taskNotFound)
-  }
-
-  /** Every task, newest first, read page by page. */
-  async *all(): AsyncGenerator<Task> {
-    for (let before = FROM_THE_START; ;) {
-      const page = await this.#scope.all(list, { before, limit: PAGE, skip: 0 })
-      yield* page
-      const last = page.at(-1)
-      if (!last || page.length < PAGE) return
-      before = last.id
-    }
-  }
-
-  /** The step that removes every task, to be run with others. */
-  erasure(): Step {
-    return this.#scope.step(removeAll, {})
   }
 
   async stats(): Promise<TaskStats> {

@@ -1,5 +1,5 @@
 import { type Kysely, sql } from 'kysely'
-import { protect } from '../row-level-security.ts'
+import { protect } from '../tables.ts'
 
 export async function up(db: Kysely<any>): Promise<void> {
   // The key starts with user_id: one index serves list, look-up and update, a user's rows lie together, and user_id

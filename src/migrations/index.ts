@@ -1,21 +1,88 @@
 import { type Kysely, sql } from 'kysely'
 import { type Migration, Migrator } from 'kysely/migration'
+import type { Database } from '../database/index.ts'
+import { unavailable } from '../problem.ts'
+import { isolation } from '../tables.ts'
 import * as tasks from './0001_tasks.ts'
 import * as accounts from './0002_accounts.ts'
 
 /** Forward only, in this order. A released migration is never changed: add another. */
 const migrations: Record<string, Migration> = { '0001_tasks': tasks, '0002_accounts': accounts }
 
-/** Runs what is missing, under a lock, so that several instances may start at once. Returns the names that were run. */
-export async function migrateToLatest(db: Kysely<any>): Promise<string[]> {
-  const migrator = new Migrator({ db, provider: { getMigrations: async () => migrations } })
-  const { error, results = [] } = await migrator.migrateToLatest()
-  if (error) throw error
-  return results.map(({ migrationName }) => migrationName)
+/**
+ * Brings the schema up to date, under a lock, so that several instances may call it at once.
+ * @param login what the service connects as, where it is not the login of this database
+ * @returns the names of the migrations that were run
+ * @throws MissingGrantError where the login may not make the roles that statements run under
+ */
+export function migrate(database: Database, login?: string): Promise<string[]> {
+  return database.asLogin(async (db) => {
+    const migrator = new Migrator({ db, provider: { getMigrations: async () => migrations } })
+    const { error, results = [] } = await migrator.migrateToLatest()
+    if (error) throw error
+    if (database.rls) await isolation.grantRoles(db, login)
+    // For isMigrated().
+    if (login) await sql`grant select on kysely_migration to ${sql.id(login)}`.execute(db)
+    return results.map(({ migrationName }) => migrationName)
+  })
+}
+
+/**
+ * Makes the check of /ready: the database answers, has the latest migration, lets the login take the roles that
+ * statements run under, and is as src/tables.ts declares it. Callers at the same time share one check.
+ *
+ * @returns a function that throws HttpProblem 503 with a sentence that says which of these fails
+ */
+export function readinessOf(database: Database): () => Promise<void> {
+  let migrated = false // once true it stays so
+  let underWay: Promise<void> | undefined
+
+  async function check(): Promise<void> {
+    const faults = await database.asLogin(async (db) => {
+      migrated ||= await isMigrated(db)
+      return migrated ? isolation.compareCatalog(db, database.rls) : []
+    }, database.statementTimeout)
+    if (!migrated) throw unavailable('not_migrated', 'The database lacks migrations. Run: npm run migrate')
+    const broken = faults.filter(({ kind }) => kind === 'isolation')
+    if (broken.length > 0) {
+      const cause = new Error(broken.map(({ fault, repair }) => `${fault} ${repair}`).join(' '))
+      throw unavailable(
+        'isolation_broken',
+        'The walls between users are not as declared. Run: npm run doctor',
+        cause,
+      )
+    }
+    // The whole way of a scoped statement: connection, settings, role, one transaction.
+    await database.run(isolation.probes, true).catch((error) => {
+      if (!['42501', '22023'].includes(error.code)) throw error // not permitted, no such role
+      const detail = 'The login may not take the roles that statements run under. Run: npm run doctor'
+      throw unavailable('role_missing', detail, error)
+    })
+    if (faults.length > 0) {
+      throw unavailable('role_missing', 'A role lacks rights on its tables. Run: npm run doctor')
+    }
+  }
+
+  return () => (underWay ??= check().finally(() => (underWay = undefined)))
+}
+
+/** What is wrong with the schema, one sentence each, with the SQL or command that repairs it. None: all is well. */
+export function diagnose(database: Database): Promise<string[]> {
+  return database.asLogin(async (db) => {
+    if (!(await isMigrated(db))) return ['The database lacks migrations. Run: npm run migrate']
+    const faults = (await isolation.compareCatalog(db, database.rls)).filter(
+      ({ kind }) => kind === 'isolation',
+    )
+    const grants = database.rls ? await isolation.missingGrants(db) : []
+    return [
+      ...faults.map(({ fault, repair }) => `${fault} ${repair}`),
+      ...grants.map((grant) => `The owner of the database, or an administrator, must run: ${grant}`),
+    ]
+  }, database.statementTimeout)
 }
 
 /** Whether every migration that this code knows has been run. A newer schema counts: deploys overlap. */
-export async function isMigrated(db: Kysely<any>): Promise<boolean> {
+async function isMigrated(db: Kysely<any>): Promise<boolean> {
   const { rows } = await sql<{ name: string }>`select name from kysely_migration`
     .execute(db)
     .catch((error) => {

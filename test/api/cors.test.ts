@@ -1,4 +1,4 @@
-import type { InjectOptions, Response } from 'light-my-request'
+import type { InjectOptions, LightMyRequestResponse as Response } from 'fastify'
 import t, { type Test } from 'tap'
 import { type App, build, identity } from '../helper/app.ts'
 import { database } from '../helper/database.ts'

@@ -1,6 +1,6 @@
 import t from 'tap'
 import type { Task } from '../../schemas/task.ts'
-import type { Database } from '../../src/database.ts'
+import type { Database } from '../../src/database/index.ts'
 import {
   accountsWith,
   addTasks,
@@ -8,7 +8,6 @@ import {
   person,
   post,
   refresh,
-  shared,
   signIn,
   signUp,
   tokensOf,
@@ -16,6 +15,7 @@ import {
 } from '../helper/accounts.ts'
 import { type App, build, identity } from '../helper/app.ts'
 import { database } from '../helper/database.ts'
+import { failing } from '../helper/sql.ts'
 import { refusal } from '../helper/http.ts'
 
 const erase = (app: App, headers: Record<string, string>, payload?: object) =>
@@ -69,7 +69,7 @@ t.test('erasure', async (t) => {
       const run: Database['run'] = (steps) => {
         if (steps.length < 2) return db.run(steps)
         failed += 1
-        return db.run(steps.toSpliced(at, 0, shared('select 1 / 0')))
+        return db.run(steps.toSpliced(at, 0, failing(db)))
       }
       const broken = await build(t, { database: { ...db, run } })
       t.equal(

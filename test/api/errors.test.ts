@@ -1,7 +1,8 @@
 import { gzipSync } from 'node:zlib'
-import type { InjectOptions, Response } from 'light-my-request'
+import type { InjectOptions, LightMyRequestResponse as Response } from 'fastify'
 import pg from 'pg'
 import t from 'tap'
+import type { Database } from '../../src/database/index.ts'
 import { build, identity, mint } from '../helper/app.ts'
 import { database } from '../helper/database.ts'
 import { bearer, expectProblem } from '../helper/http.ts'
@@ -200,10 +201,13 @@ t.test('what the database throws', async (t) => {
   const fail = async () => {
     throw fault
   }
+  let isBuilt = false
+  const asLogin: Database['asLogin'] = (...args) => (isBuilt ? fail() : real.asLogin(...args))
   const app = await build(t, {
-    database: { ...real, run: fail, check: fail },
+    database: { ...real, run: fail, asLogin },
     onLog: (line) => lines.push(JSON.parse(line)),
   })
+  isBuilt = true
 
   const cases: [name: string, fault: unknown, status: number][] = [
     ['57P01 admin shutdown', sqlState('57P01', 'FATAL'), 503],
@@ -221,7 +225,7 @@ t.test('what the database throws', async (t) => {
     ['several addresses, none listens', Object.assign(new AggregateError([]), { code: 'ECONNREFUSED' }), 503],
     ['reset', withCode('ECONNRESET'), 503],
     ['unknown host', withCode('ENOTFOUND'), 503],
-    ['23505 duplicate', sqlState('23505'), 500],
+    ['26000 no prepared statement', sqlState('26000'), 503],
     ['42P01 no table', sqlState('42P01'), 500],
     ['a bug', new TypeError('x is not a function: postgres://user:hunter2@host'), 500],
     ['a bug with a status', Object.assign(new Error('select'), { statusCode: 200 }), 500],

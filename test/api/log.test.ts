@@ -109,7 +109,7 @@ t.test('ASCII, and nothing lost', async (t) => {
   const { app, texts, lines } = await logged(t, {
     database: await databaseThat(() =>
       Promise.reject(
-        Object.assign(new pg.DatabaseError(title, 1, 'error'), { code: '23505', detail: title }),
+        Object.assign(new pg.DatabaseError(title, 1, 'error'), { code: '42P01', detail: title }),
       ),
     ),
   })

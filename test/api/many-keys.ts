@@ -21,7 +21,7 @@ const count = (ip: string) =>
 const isRefused = () =>
   count('203.0.113.1').then(
     () => false,
-    (error) => /^Too many requests/.test(error.message),
+    (error) => error.message.startsWith('Too many requests'),
   )
 
 let next = 0

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Response } from 'light-my-request'
+import type { LightMyRequestResponse as Response } from 'fastify'
 import t, { type Test } from 'tap'
 import { build, identity } from '../helper/app.ts'
 import { group, list, passing, refresh, statusesOf } from '../helper/limits.ts'

@@ -2,11 +2,13 @@ import { createHash } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { decodeJwt } from 'jose'
 import t from 'tap'
-import type { Database } from '../../src/database.ts'
-import { DAY, dataOf, post, refresh, rows, shared, signIn, signUp, tokensOf } from '../helper/accounts.ts'
+import type { Database } from '../../src/database/index.ts'
+import { RefreshTokens } from '../../src/refresh-tokens.ts'
+import { DAY, dataOf, post, refresh, rows, signIn, signUp, tokensOf } from '../helper/accounts.ts'
 import { build, identity, mint } from '../helper/app.ts'
 import { database } from '../helper/database.ts'
 import { bearer, refusal } from '../helper/http.ts'
+import { slow } from '../helper/sql.ts'
 
 t.test('refresh', async (t) => {
   const app = await build(t)
@@ -110,13 +112,14 @@ t.test('refresh', async (t) => {
   })
 
   t.test('the sweep takes the expired ones alone', async (t) => {
-    await app.accounts?.sweep()
+    const sweeper = new RefreshTokens(app.sharedScope, 30 * DAY)
+    await sweeper.sweep()
     const ada = await signUp(app)
     const [phone, laptop] = [await signIn(app, ada), await signIn(app, ada)]
     await refresh(app, laptop.refresh_token)
     const hash = createHash('sha256').update(phone.refresh_token).digest('hex')
     await rows("update refresh_tokens set expires_at = now() - interval '1 second' where hash = $1", hash)
-    t.equal(await app.accounts?.sweep(), 1, 'one was swept')
+    t.equal(await sweeper.sweep(), 1, 'one was swept')
     const left = await tokensOf(ada.user.id)
     t.equal(left.length, 3, 'also those that are spent, by which theft is seen')
     t.notOk(
@@ -164,7 +167,7 @@ t.test('what ends a sign-in also ends a refresh that is under way', async (t) =>
   const run: Database['run'] = (steps) => {
     const hold = held && steps[0]?.sql.startsWith('with ')
     if (hold) held = false
-    return db.run(hold ? [...steps, shared('select pg_sleep(0.5)')] : steps)
+    return db.run(hold ? [...steps, slow(db)] : steps)
   }
   const app = await build(t, { database: { ...db, run } })
 

@@ -1,5 +1,5 @@
 import t from 'tap'
-import type { Response } from 'light-my-request'
+import type { LightMyRequestResponse as Response } from 'fastify'
 import type { Task } from '../../schemas/task.ts'
 import { type App, build, identity, type Identity } from '../helper/app.ts'
 

@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto'
-import type { Response } from 'light-my-request'
+import type { LightMyRequestResponse as Response } from 'fastify'
 import type { Refresh, Session } from '../../schemas/account.ts'
-import type { Step } from '../../src/database.ts'
 import type { App } from './app.ts'
 import { database } from './database.ts'
 import { bearer } from './http.ts'
+import { asRole } from './sql.ts'
 
 export const PASSWORD = 'correct horse battery staple'
 export const DAY = 86_400
@@ -35,16 +35,8 @@ export async function signIn(app: App, { email, password }: { email: string; pas
 }
 
 /** Raw SQL with the rights of the service. */
-export const shared = (sql: string, ...parameters: unknown[]): Step => ({
-  userId: '',
-  role: 'taskward_service',
-  name: '',
-  sql,
-  parameters,
-})
-
 export async function rows(sql: string, ...parameters: unknown[]) {
-  const [found] = await (await database()).run([shared(sql, ...parameters)])
+  const found = await asRole(await database(), { role: 'taskward_service' }, sql, ...parameters)
   return found as Record<string, string>[]
 }
 
@@ -55,8 +47,7 @@ export const tokensOf = (accountId: string) =>
 
 export async function addTasks(userId: string, count: number): Promise<void> {
   const sql = "insert into tasks (user_id, title) select $1, 'task ' || i from generate_series(1, $2::int) i"
-  const step: Step = { userId, role: 'taskward_user', name: '', sql, parameters: [userId, count] }
-  await (await database()).run([step])
+  await asRole(await database(), { user: userId }, sql, userId, count)
 }
 
 export const totalOf = async (app: App, headers: Record<string, string>) =>

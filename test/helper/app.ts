@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { SignJWT } from 'jose'
 import tap, { type Test } from 'tap'
 import { buildApp } from '../../src/app.ts'
-import type { Database } from '../../src/database.ts'
+import type { Database } from '../../src/database/index.ts'
 import { createLogger } from '../../src/log.ts'
 import { database } from './database.ts'
 

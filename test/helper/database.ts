@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { rmSync } from 'node:fs'
 import tap from 'tap'
-import { connect, type Database, type DatabaseOptions } from '../../src/database.ts'
+import { connect, type Database, type DatabaseOptions } from '../../src/database/index.ts'
 import { copyTemplate, createDatabase, dropDatabase } from './template.ts'
 
 let opened: Promise<Database> | undefined

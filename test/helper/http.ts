@@ -3,7 +3,7 @@ import { STATUS_CODES } from 'node:http'
 import { type AddressInfo, connect, createServer, type Server } from 'node:net'
 import { Ajv } from 'ajv'
 import type { FastifyInstance } from 'fastify'
-import type { Response } from 'light-my-request'
+import type { LightMyRequestResponse as Response } from 'fastify'
 import type { Test } from 'tap'
 import { Problem } from '../../schemas/problem.ts'
 

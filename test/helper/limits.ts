@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import type { Response } from 'light-my-request'
+import type { LightMyRequestResponse as Response } from 'fastify'
 import type { App, Identity } from './app.ts'
 
 export const ORIGIN = 'https://app.example.com'

@@ -14,7 +14,8 @@ import {
 } from 'node:fs'
 import { join, resolve } from 'node:path'
 import pg from 'pg'
-import { connect } from '../../src/database.ts'
+import { connect } from '../../src/database/index.ts'
+import { migrate } from '../../src/migrations/index.ts'
 
 const ROOT = resolve(import.meta.dirname, '../..')
 const FOLDER = join(ROOT, '.tap', 'databases')
@@ -48,7 +49,7 @@ export async function copyTemplate(kind: Kind): Promise<string> {
 async function makeTemplate(kind: Kind): Promise<void> {
   const making = kind === 'empty' ? mkdtempSync(join(FOLDER, 'making-')) : await copyTemplate('empty')
   const db = await connect({ url: `pglite:${making}` })
-  if (kind === 'migrated') await db.migrate()
+  if (kind === 'migrated') await migrate(db)
   await db.close()
   try {
     renameSync(making, TEMPLATES[kind])
@@ -85,7 +86,7 @@ async function makeServerTemplate(client: pg.Client, server: string): Promise<vo
   await client.query(`drop database if exists ${making} with (force)`)
   await client.query(`create database ${making}`)
   const db = await connect({ url: addressOf(server, making) })
-  await db.migrate()
+  await migrate(db)
   await db.close()
   await client.query(`alter database ${making} rename to ${TEMPLATE}`)
 }

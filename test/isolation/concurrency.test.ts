@@ -1,32 +1,62 @@
+import { sql } from 'kysely'
 import pg from 'pg'
 import t from 'tap'
 import type { Task } from '../../schemas/task.ts'
-import { connect } from '../../src/database.ts'
+import { connect } from '../../src/database/index.ts'
+import type { Given, Statement, UserScope } from '../../src/isolation/index.ts'
+import { statement } from '../../src/tables.ts'
 import { build, identity } from '../helper/app.ts'
 import { migratedUrl, openDatabase } from '../helper/database.ts'
+import { scopeOf } from '../helper/sql.ts'
 
 const { TEST_DATABASE_URL } = process.env
 const USERS = 50
 const REQUESTS = TEST_DATABASE_URL ? 20_000 : 3_000
 const AT_ONCE = 64
 
-const failing: [what: string, code: string, sql: string][] = [
+const failing: [what: string, code: string, statement: Statement<{ title: string }, unknown, 'owner'>][] = [
   [
     'a unique violation',
     '23505',
-    'insert into tasks (user_id, id, title) overriding system value values ($1, 1, $1), ($1, 1, $1)',
+    statement(
+      (mine, { title }: Given<{ title: string }>) =>
+        sql`insert into tasks (user_id, id, title) overriding system value
+          values (${mine.owner.user_id}, 1, ${title}), (${mine.owner.user_id}, 1, ${title})`,
+    ),
   ],
-  ['a refused row', '42501', "insert into tasks (user_id, title) values ('user-of-nobody', $1)"],
-  ['a syntax error', '42601', 'selec $1'],
-  ['a statement time-out', '57014', 'select pg_sleep(3), $1'],
+  [
+    'a check violation',
+    '23514',
+    statement((mine, { title }: Given<{ title: string }>) =>
+      mine.insertInto('tasks', { title: sql`left(${title}::text, 0)` }),
+    ),
+  ],
+  [
+    'an error among the rows',
+    '22012',
+    statement(
+      (_, { title }: Given<{ title: string }>) =>
+        sql`select ${title}::text, 1 / (5 - n) from generate_series(1, 10) as n`,
+    ),
+  ],
+  [
+    'a statement time-out',
+    '57014',
+    statement(
+      (_, { title }: Given<{ title: string }>) =>
+        sql`select ${title}::text, count(*) from generate_series(1, 1000000000)`,
+    ),
+  ],
 ]
 
 t.test(`${USERS} users at once on few connections, with failures in between`, async (t) => {
   const url = await migratedUrl()
-  const db = await connect({ url, poolMax: 3, statementTimeout: 300 })
+  const db = await connect({ url, poolMax: 3, statementTimeout: 300, applicationName: 'taskward' })
   t.teardown(() => db.close())
   const app = await build(t, { database: db })
   const users = await Promise.all(Array.from({ length: USERS }, () => identity()))
+  const scopes = new Map<string, UserScope>()
+  for (const { id } of users) scopes.set(id, await scopeOf(db, id))
   const owned = new Map(users.map(({ id }) => [id, new Set<number>()]))
   let foreign = 0
   let unexpected = 0
@@ -58,8 +88,8 @@ t.test(`${USERS} users at once on few connections, with failures in between`, as
 
   async function fail(id: string): Promise<void> {
     // PGlite runs in this process: it cannot be timed out.
-    const [, code, sql] = pick(db.embedded ? failing.slice(0, 3) : failing)
-    await db.run([{ userId: id, role: 'taskward_user', name: '', sql, parameters: [id] }]).then(
+    const [, code, statement] = pick(db.embedded ? failing.slice(0, 3) : failing)
+    await (scopes.get(id) as UserScope).all(statement, { title: id }).then(
       () => (unexpected += 1),
       (error) => codes.add(error.code === code ? code : (error.code ?? error.message)),
     )

@@ -1,18 +1,17 @@
 import pg from 'pg'
 import t from 'tap'
-import { connect, type Database } from '../../src/database.ts'
+import { connect, type Database } from '../../src/database/index.ts'
+import { diagnose, migrate, readinessOf } from '../../src/migrations/index.ts'
+import { Tasks } from '../../src/tasks.ts'
 import { build, identity } from '../helper/app.ts'
 import { database, databaseUrl, openDatabase } from '../helper/database.ts'
+import { asRole, failing, scopeOf } from '../helper/sql.ts'
 
 const TEST_DATABASE_URL = process.env.TEST_DATABASE_URL
 
-type Row = Record<string, unknown>
-
-/** Runs raw SQL as a user: what no statement of the service can do. */
-async function as(db: Database, userId: string, sql: string, ...parameters: unknown[]): Promise<Row[]> {
-  const [rows] = await db.run([{ userId, role: 'taskward_user', name: '', sql, parameters }])
-  return rows as Row[]
-}
+/** Runs raw SQL as a user. */
+const as = (db: Database, user: string, sql: string, ...parameters: unknown[]) =>
+  asRole(db, { user }, sql, ...parameters)
 
 t.test('raw SQL in a scope sees and takes only rows of its user', async (t) => {
   const db = await database()
@@ -22,7 +21,7 @@ t.test('raw SQL in a scope sees and takes only rows of its user', async (t) => {
   t.same(await as(db, bob, 'select * from tasks'), [], 'Bob sees no row')
   t.same(
     await as(db, bob, 'select count(*) as n from tasks where user_id = $1', ada),
-    [{ n: 0 }],
+    [{ n: '0' }],
     'Bob counts no row',
   )
   t.same(await as(db, bob, "update tasks set title = 'his' returning id"), [], 'Bob changes no row')
@@ -60,29 +59,19 @@ t.test('the role of a scope has no other right, and no way out but the settings'
 
 t.test('the role of the tables that belong to nobody cannot see those of users', async (t) => {
   const db = await database()
-  const step = { userId: '', role: 'taskward_service', name: '', parameters: [] } as const
-  t.same(
-    await db.run([{ ...step, sql: 'select id from accounts where false' }]),
-    [[]],
-    'it reads its own tables',
-  )
-  await t.rejects(
-    db.run([{ ...step, sql: 'select * from tasks' }]),
-    { code: '42501' },
-    'it does not read tasks',
-  )
+  const role = 'taskward_service'
+  t.same(await asRole(db, { role }, 'select id from accounts where false'), [], 'it reads its own tables')
+  await t.rejects(asRole(db, { role }, 'select * from tasks'), { code: '42501' }, 'it does not read tasks')
 })
 
 t.test('a scope leaves nothing behind on its connection', async (t) => {
   const db = await openDatabase({ poolMax: 1 })
-  await as(db, 'ada', "insert into tasks (user_id, title) values ('ada', 'hers')")
-  await t.rejects(as(db, 'ada', 'select 1 / 0'), { code: '22012' }, 'a statement that fails')
-  const settings = "select current_setting('app.user_id') as user, current_user as role"
-  t.same(
-    await as(db, 'bob', settings),
-    [{ user: 'bob', role: 'taskward_user' }],
-    'the next one has its own user and role',
-  )
+  const [ada, bob] = [await scopeOf(db, 'ada'), await scopeOf(db, 'bob')]
+  const tasks = { ada: new Tasks(ada), bob: new Tasks(bob) }
+  await tasks.ada.create({ title: 'hers' })
+  await t.rejects(ada.transaction([failing(db)]), { code: '22012' }, 'a statement that fails')
+  t.same((await tasks.bob.list({ skip: 0, limit: 10 })).tasks, [], 'the next user sees no row of hers')
+  t.equal((await tasks.ada.list({ skip: 0, limit: 10 })).tasks.length, 1, 'and she does')
   t.same(await as(db, '', 'select * from tasks'), [], 'no user, no rows')
 })
 
@@ -99,7 +88,7 @@ t.test('DATABASE_RLS=off is told', async (t) => {
     lines.some((line) => line.includes('DATABASE_RLS=off') && line.includes('"level":"warn"')),
     'the log warns',
   )
-  t.same(await db.diagnose(), [], 'doctor finds no fault')
+  t.same(await diagnose(db), [], 'doctor finds no fault')
   const { headers } = await identity()
   t.equal(
     (await app.inject({ method: 'POST', url: '/todos', headers, payload: { title: 'x' } })).statusCode,
@@ -127,12 +116,12 @@ t.test('a login without rights', { skip: !TEST_DATABASE_URL && 'needs TEST_DATAB
     const db = await connect({ url: url.href })
     t.teardown(() => db.close())
     await t.rejects(
-      db.migrate(),
+      migrate(db),
       { name: 'MissingGrantError', message: `grant taskward_user to ${login};` },
       'migrate names the grant it lacks first',
     )
     t.match(
-      await db.diagnose(),
+      await diagnose(db),
       [
         `grant taskward_user to ${login};`,
         'grant select, insert, update, delete on tasks',
@@ -143,19 +132,19 @@ t.test('a login without rights', { skip: !TEST_DATABASE_URL && 'needs TEST_DATAB
       'doctor names all of them',
     )
     await t.rejects(
-      db.check(),
+      readinessOf(db)(),
       { statusCode: 503, code: 'role_missing' },
       '/ready says that the roles are missing',
     )
 
     await admin.query(`grant taskward_user, taskward_service to ${login}`)
-    await db.migrate()
-    t.same(await db.diagnose(), [], 'with the grants doctor finds nothing')
-    await db.check()
+    await migrate(db)
+    t.same(await diagnose(db), [], 'with the grants doctor finds nothing')
+    await readinessOf(db)()
     await admin.query('alter table tasks no force row level security')
     t.match(
-      await db.diagnose(),
-      ['Row-level security is not forced on tasks'],
+      await diagnose(db),
+      ['Row-level security is not enabled and forced on tasks.'],
       'doctor sees a table that is not protected',
     )
     await admin.query('alter table tasks force row level security')

@@ -1,123 +1,94 @@
-import {
-  type BinaryOperationNode,
-  createQueryId,
-  type InsertQueryNode,
-  type OperationNode,
-  OperationNodeTransformer,
-  PostgresQueryCompiler,
-  RawNode,
-  type RootOperationNode,
-  type ValueListNode,
-  type ValueNode,
-  type ValuesNode,
-} from 'kysely'
+import { CompiledQuery } from 'kysely'
 import t from 'tap'
-import { connect, type Database, type Step } from '../../src/database.ts'
-import { guard } from '../../src/guard.ts'
-import { guardRules, type Statement, statements, UserScope } from '../../src/isolation.ts'
+import { connect, type Database } from '../../src/database/index.ts'
+import { prove, ScopedStatement, type Statement } from '../../src/isolation/index.ts'
+import { isolation } from '../../src/tables.ts'
 import { build, identity } from '../helper/app.ts'
 import { migratedUrl } from '../helper/database.ts'
+import { asRole, scopeOf } from '../helper/sql.ts'
 import { walkRoutes } from './route-walker.ts'
 
-// Takes each user_id condition out of each statement, one at a time, and shows that each wall stops what is left
+// Takes each condition on user_id out of each statement, one at a time, and shows that each wall stops what is left
 // when the walls before it are gone; with all three gone the route walker must see the leak.
 
-type AnyStatement = Statement<any, unknown, 'user'>
+type AnyStatement = Statement<any, unknown, 'owner'>
 
 interface Mutant {
   statement: AnyStatement
-  query: RootOperationNode
-  /** Puts the mutant in the place of the statement. */
-  mutate(step: Step): Step
-}
-
-const isUser = (node: unknown): boolean => (node as ValueNode).value === guardRules.currentUser
-
-class Mutation extends OperationNodeTransformer {
-  found = 0
-  readonly #target: number
-  constructor(target: number) {
-    super()
-    this.#target = target
-  }
-
-  #hit(): boolean {
-    this.found += 1
-    return this.found - 1 === this.#target
-  }
-
-  override transformNodeImpl<T extends OperationNode>(node: T): T {
-    if (node.kind === 'BinaryOperationNode') {
-      const { rightOperand } = node as unknown as BinaryOperationNode
-      if (isUser(rightOperand) && this.#hit()) return RawNode.createWithSql('true') as unknown as T
-    }
-    return super.transformNodeImpl(node)
-  }
-
-  protected override transformInsertQuery(node: InsertQueryNode): InsertQueryNode {
-    const rows = (node.values as ValuesNode).values as ValueListNode[]
-    const index = rows[0]?.values.findIndex(isUser) ?? -1
-    if (index < 0 || !this.#hit()) return super.transformInsertQuery(node)
-    const values = rows.map((row) => Object.assign({ ...row }, { values: row.values.toSpliced(index, 1) }))
-    return {
-      ...node,
-      columns: node.columns?.toSpliced(index, 1),
-      values: { ...node.values, values } as ValuesNode,
-    }
-  }
-}
-
-const compile = (query: RootOperationNode) => new PostgresQueryCompiler().compileQuery(query, createQueryId())
-
-function mutantsOf(statement: AnyStatement): Mutant[] {
-  const mutants: Mutant[] = []
-  const original = compile(statement.query).parameters
-  for (let target = 0; ; target++) {
-    const mutation = new Mutation(target)
-    const query = mutation.transformNode(statement.query)
-    if (mutation.found <= target) return mutants
-    const { sql, parameters } = compile(query)
-    mutants.push({
-      statement,
-      query,
-      mutate(step) {
-        const values = new Map(original.map((placeholder, i) => [placeholder, step.parameters[i]]))
-        return {
-          ...step,
-          name: '',
-          sql,
-          parameters: parameters.map((placeholder) => values.get(placeholder)),
-        }
-      },
-    })
-  }
+  /** The statement without one of its conditions. */
+  sql: string
 }
 
 // Loading the app has compiled every statement.
-const mutants = () => statements.flatMap(mutantsOf)
+const statements = () => isolation.statements as readonly AnyStatement[]
+const isInsert = ({ sql }: AnyStatement) => sql.startsWith('insert')
+
+// The parameter stays, so that PostgreSQL knows its type.
+const CONDITION = /"tasks"\."user_id" = (\$\d+)/g
+const WRITTEN = /(values \()(\$\d+, )*(\$\d+)(?=\))/
+
+function mutantsOf(statement: AnyStatement): Mutant[] {
+  const { sql } = statement
+  if (isInsert(statement))
+    return [
+      {
+        statement,
+        sql: sql.replace(
+          WRITTEN,
+          (row, start, ...rest) =>
+            `${start}${row.slice(start.length, row.lastIndexOf('$'))}coalesce('owner', ${rest.at(-3)}::text)`,
+        ),
+      },
+    ]
+  return [...sql.matchAll(CONDITION)].map((match) => ({
+    statement,
+    sql: `${sql.slice(0, match.index)}${match[1]}::text is not null${sql.slice(match.index + match[0].length)}`,
+  }))
+}
+
+const mutants = () => statements().flatMap(mutantsOf)
+
+/** What stands for the owner among the parameters: those that change with the owner. */
+async function ownersIn(db: Database, statement: AnyStatement): Promise<(string | undefined)[]> {
+  const [ada, bob] = [await scopeOf(db, 'ada'), await scopeOf(db, 'bob')]
+  const other = bob.bind(statement, {}).parameters
+  return ada.bind(statement, {}).parameters.map((value, i) => (value === other[i] ? undefined : 'user_id'))
+}
 
 t.test('with a user_id condition taken out', async (t) => {
   const url = await migratedUrl()
   const verdicts: Record<string, string>[] = []
-
   let db = await connect({ url })
   await build(t, { database: db })
   t.ok(
-    statements.length > 0 && statements.every((statement) => mutantsOf(statement).length > 0),
+    statements().length > 0 && statements().every((statement) => mutantsOf(statement).length > 0),
     'every statement has a condition to take out',
   )
 
   await t.test('the guard refuses it', async (t) => {
-    for (const { statement, query } of mutants()) {
-      t.throws(() => guard(query, guardRules), { name: 'UnscopedStatementError' }, statement.sql)
+    for (const { statement, sql } of mutants()) {
+      const owners = await ownersIn(db, statement)
+      t.ok(
+        prove(statement.sql, isolation.declaration, owners, 'owner'),
+        `as it is, it is proved: ${statement.sql}`,
+      )
+      t.throws(
+        () => prove(sql, isolation.declaration, owners, 'owner'),
+        { name: 'UnscopedStatementError' },
+        sql,
+      )
       verdicts.push({ statement: statement.sql.replaceAll('"', '').slice(0, 60), guard: 'refused' })
     }
   })
 
   await t.test('without the guard, row-level security gives nothing', async (t) => {
-    const task = await new Owner(db, 'owner').create()
+    const [row] = await asRole(
+      db,
+      { user: 'owner' },
+      "insert into tasks (user_id, title) values ('owner', 'owner''s') returning id",
+    )
     const values = {
-      id: task,
+      id: Number(row?.id),
       before: Number.MAX_SAFE_INTEGER,
       title: 'x',
       description: null,
@@ -126,12 +97,15 @@ t.test('with a user_id condition taken out', async (t) => {
       limit: 10,
       setsDescription: false,
     }
-    const checksum = await new Owner(db, 'owner').read()
-    const stranger = new UserScope(db, 'stranger')
-    for (const [i, { statement, mutate }] of mutants().entries()) {
-      const rows = await db.run([mutate(stranger.step(statement, values))]).catch(() => 'an error')
-      t.notMatch(JSON.stringify(rows), /owner|"total":[^0]/, statement.sql)
-      t.equal(await new Owner(db, 'owner').read(), checksum, 'nothing of the owner changed')
+    const read = async () =>
+      JSON.stringify(await asRole(db, { user: 'owner' }, 'select * from tasks order by id'))
+    const before = await read()
+    const stranger = await scopeOf(db, 'stranger')
+    for (const [i, mutant] of mutants().entries()) {
+      const broken = withMutant(db, mutant)
+      const rows = await broken.run([stranger.bind(mutant.statement, values)]).catch(() => 'an error')
+      t.notMatch(JSON.stringify(rows), /owner|"total":"?[^0"]/, mutant.sql)
+      t.equal(await read(), before, 'nothing of the owner changed')
       Object.assign(verdicts[i] as object, { database: rows === 'an error' ? 'error' : 'no row' })
     }
   })
@@ -139,10 +113,10 @@ t.test('with a user_id condition taken out', async (t) => {
 
   await t.test('without both, the route walker sees it', async (t) => {
     db = await connect({ url, rls: false })
-    for (const [i, { statement, mutate }] of mutants().entries()) {
-      // An insert without its user is an error in any case: the column takes no null.
-      if (statement.query.kind === 'InsertQueryNode') continue
-      const app = await build(t, { database: withMutant(db, statement, mutate) })
+    for (const [i, mutant] of mutants().entries()) {
+      // An insert for another user shows the stranger nothing.
+      if (isInsert(mutant.statement)) continue
+      const app = await build(t, { database: withMutant(db, mutant) })
       const [owner, stranger] = await Promise.all([identity(), identity()])
       const document = withoutAliases(app.swagger())
       const { findings } = await walkRoutes({ app, document, owner, stranger, enough: 1 })
@@ -157,29 +131,27 @@ t.test('with a user_id condition taken out', async (t) => {
   }
 })
 
-class Owner {
-  readonly #db: Database
-  readonly #step: Pick<Step, 'userId' | 'role' | 'name'>
-  constructor(db: Database, userId: string) {
-    this.#db = db
-    this.#step = { userId, role: 'taskward_user', name: '' }
-  }
-
-  async create(): Promise<number> {
-    const sql = `insert into tasks (user_id, title) values ($1, 'owner''s') returning id`
-    const [rows] = await this.#db.run([{ ...this.#step, sql, parameters: [this.#step.userId] }])
-    return (rows as { id: number }[])[0]?.id as number
-  }
-
-  async read(): Promise<string> {
-    return JSON.stringify(
-      await this.#db.run([{ ...this.#step, sql: 'select * from tasks order by id', parameters: [] }]),
+/** The database with one statement replaced: run as the service does, but by hand, since nothing unproved can be run. */
+function withMutant(db: Database, { statement, sql }: Mutant): Database {
+  const options = { nonce: 'mutant', timeout: 5000, rls: db.rls, seal: false }
+  const run: Database['run'] = (scoped) => {
+    if (!scoped.some((one) => one.sql === statement.sql)) return db.run(scoped)
+    return db.asLogin((login) =>
+      login.transaction().execute(async (trx) => {
+        const rows: unknown[][] = []
+        for (const one of scoped) {
+          const [settings, ...rest] = ScopedStatement.onTheWire(one, options)
+          await trx.executeQuery(CompiledQuery.raw(settings?.sql ?? '', [...(settings?.parameters ?? [])]))
+          for (const { sql: text, parameters } of rest) {
+            const made = CompiledQuery.raw(text === statement.sql ? sql : text, [...parameters])
+            rows.push((await trx.executeQuery(made)).rows)
+          }
+        }
+        return rows
+      }),
     )
   }
-}
-
-function withMutant(db: Database, { name }: AnyStatement, mutate: Mutant['mutate']): Database {
-  return { ...db, run: (steps) => db.run(steps.map((step) => (step.name === name ? mutate(step) : step))) }
+  return { ...db, run }
 }
 
 /** One of the mounts of the task handlers is enough here. */

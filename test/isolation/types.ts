@@ -1,17 +1,16 @@
 // The first wall, checked by `npm run check`: each line marked below must fail to compile, or the check fails.
-import {
-  type Given,
-  sharedStatement,
-  SharedScope,
-  statement,
-  type Statement,
-  UserScope,
-} from '../../src/isolation.ts'
-import type { Database } from '../../src/database.ts'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { Database } from '../../src/database/index.ts'
+import { type Given, type Owner, SharedScope, type Statement, UserScope } from '../../src/isolation/index.ts'
+import { sharedStatement, statement } from '../../src/tables.ts'
 import { Tasks } from '../../src/tasks.ts'
+import '../../plugins/database.ts'
 
 declare const database: Database
 declare const scope: UserScope
+declare const app: FastifyInstance
+declare const request: FastifyRequest
+declare const params: { user_id: string }
 
 // A user-owned table is reached through `mine` alone, which starts from one user's rows.
 statement((mine) => mine.selectFrom('tasks').select('id'))
@@ -70,8 +69,19 @@ new SharedScope(database).all(find, { id: 1 })
 scope.userId = 'somebody'
 // @ts-expect-error
 void new Tasks(database)
+// A handler cannot name a user: no string is one, and no object that only looks like a statement is run.
 // @ts-expect-error
-void new Tasks(new UserScope(database))
+void new Tasks(new UserScope(database, params.user_id))
+// @ts-expect-error
+void database.run([{ name: '', sql: 'select * from tasks', parameters: [], writes: false }])
+// @ts-expect-error
+request.user.id = params.user_id
+// @ts-expect-error
+request.user.claims.sub = params.user_id
+// @ts-expect-error
+void new UserScope(database, { user_id: params.user_id } as Pick<Owner, never>)
+// @ts-expect-error routes do not see what runs statements
+void app.database.run
 // @ts-expect-error a handler's tasks take no user
 new Tasks(scope).list({ skip: 0, limit: 1, user_id: 'somebody' })
 // @ts-expect-error the database gives out no query builder

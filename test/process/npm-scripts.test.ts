@@ -4,8 +4,8 @@ import { copyFileSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import packageJson from '../package.json' with { type: 'json' }
-import { SECRET } from './helper.ts'
+import packageJson from '../../package.json' with { type: 'json' }
+import { SECRET } from '../helper/app.ts'
 
 t.setTimeout(300_000)
 

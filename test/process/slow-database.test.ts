@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import t from 'tap'
-import { connect } from '../../src/database.ts'
+import { connect } from '../../src/database/index.ts'
 import { build, identity } from '../helper/app.ts'
 import { migratedUrl } from '../helper/database.ts'
 import { openProxy } from '../helper/proxy.ts'

@@ -1,5 +1,5 @@
 import type { Test } from 'tap'
-import type { Database } from '../../src/database.ts'
+import type { Database } from '../../src/database/index.ts'
 import { type App, build, type BuildOptions } from '../helper/app.ts'
 import { database } from '../helper/database.ts'
 import { bearer } from '../helper/http.ts'

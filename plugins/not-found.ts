@@ -1,0 +1,43 @@
+import fp from 'fastify-plugin'
+import FindMyWay, { type HTTPMethod } from 'find-my-way'
+import { HttpProblem } from '../src/problem.ts'
+
+export interface NotFoundOptions {
+  /** As the app's own router has it. */
+  ignoreTrailingSlash: boolean
+  /** As the app's own router has it, in characters. */
+  maxParamLength: number
+}
+
+const METHODS: HTTPMethod[] = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE']
+
+/** Answers what no route takes: 405 with Allow where the path has other methods (RFC 9110, 15.5.6), else 404. */
+export default fp<NotFoundOptions>(
+  async (app, options) => {
+    // A second router, without handlers: it knows which methods a path has.
+    const router = FindMyWay(options)
+    const seen = new Set<string>()
+    app.addHook('onRoute', ({ method, url }) => {
+      for (const verb of [method].flat()) {
+        const route = `${verb} ${url.replace(/(.)\/$/, '$1')}`
+        if (verb === 'OPTIONS' || seen.has(route)) continue
+        seen.add(route)
+        router.on(verb as HTTPMethod, url, () => {})
+      }
+    })
+
+    app.setNotFoundHandler(async (request, reply) => {
+      const [path = '/'] = request.url.split('?', 1)
+      const methods = METHODS.filter((method) => router.find(method, path))
+      if (methods.length === 0 || methods.includes(request.method as HTTPMethod)) {
+        throw new HttpProblem(404, 'not_found', 'There is nothing at this path. The paths are listed at /.')
+      }
+      const allow = [...methods, 'OPTIONS'].join(', ')
+      if (request.method === 'OPTIONS') return reply.code(204).header('allow', allow).send()
+      throw new HttpProblem(405, 'method_not_allowed', `This path takes ${methods.join(', ')}.`, {
+        headers: { allow },
+      })
+    })
+  },
+  { name: 'not-found', dependencies: ['errors'] },
+)

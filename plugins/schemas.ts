@@ -1,0 +1,79 @@
+import { Ajv, type AnySchema, type AnySchemaObject, type ValidateFunction } from 'ajv'
+import buildSerializer, { type Schema } from 'fast-json-stringify'
+import type {
+  FastifySchemaCompiler,
+  FastifySchemaValidationError,
+  FastifySerializerCompiler,
+  FastifyServerOptions,
+} from 'fastify'
+import fp from 'fastify-plugin'
+import { named } from '../schemas/responses.ts'
+import { isVisible } from '../src/tokens/index.ts'
+
+/** Makes what ref() names known to the instance, once a route is there that refers to it. */
+export default fp(
+  async (app) => {
+    app.addHook('onRoute', () => {
+      for (const schema of named()) if (!app.getSchema(schema.$id)) app.addSchema(schema)
+    })
+  },
+  { name: 'schemas' },
+)
+
+type Compilers = NonNullable<NonNullable<FastifyServerOptions['schemaController']>['compilersFactory']>
+
+/**
+ * What Fastify compiles the routes' schemas with: each distinct one once, however many routes and mounts share it.
+ *
+ * Validates strictly: unknown fields are refused, not dropped, and no value of a wrong JSON type is made to fit. Only
+ * what can come as nothing but text, the path and the query, is read as the type that its schema asks for.
+ */
+export function schemaCompilers(): Compilers {
+  const ajv = new Ajv({ allErrors: true, useDefaults: true, allowUnionTypes: true })
+  ajv.addFormat('date-time', true) // used in responses alone, which are not validated
+  // Two addresses that look the same are the same.
+  ajv.addFormat('email', (text) => isVisible(text) && /^[^@]+@[^@]+\.[^@]+$/.test(text))
+  const validators = new Map<string, ValidateFunction>()
+  const serializers = new Map<string, (data: unknown) => string>()
+
+  const compilers = {
+    buildValidator:
+      (external: Record<string, AnySchema | AnySchema[]>): FastifySchemaCompiler<AnySchemaObject> =>
+      ({ schema, httpPart }) => {
+        for (const [id, shared] of Object.entries(external)) if (!ajv.getSchema(id)) ajv.addSchema(shared)
+        const validate = once(validators, schema, () => ajv.compile(schema))
+        if (httpPart === 'body') return validate
+        const properties = Object.entries((schema.properties ?? {}) as Record<string, AnySchemaObject>)
+        return (data: Record<string, unknown>) => {
+          readText(data, properties)
+          return validate(data)
+            ? { value: data }
+            : { error: validate.errors as FastifySchemaValidationError[] }
+        }
+      },
+    buildSerializer:
+      (external: unknown): FastifySerializerCompiler<AnySchemaObject> =>
+      ({ schema }) =>
+        once(serializers, schema, () =>
+          buildSerializer(schema as Schema, { schema: external as Record<string, Schema> }),
+        ),
+  }
+  return compilers as unknown as Compilers // whose types tell only of Fastify's own compilers
+}
+
+function once<T>(known: Map<string, T>, schema: unknown, make: () => T): T {
+  const key = JSON.stringify(schema)
+  const made = known.get(key) ?? make()
+  known.set(key, made)
+  return made
+}
+
+/** Reads decimal integers and booleans in place; whatever else stands there stays text, and is refused as such. */
+function readText(data: Record<string, unknown>, properties: [name: string, AnySchemaObject][]): void {
+  for (const [name, { type }] of properties) {
+    const value = data[name]
+    if (typeof value !== 'string') continue
+    if (type === 'integer' && /^(0|-?[1-9]\d{0,18})$/.test(value)) data[name] = Number(value)
+    if (type === 'boolean' && /^(true|false)$/.test(value)) data[name] = value === 'true'
+  }
+}

@@ -1,0 +1,110 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { Refresh, Session, SignIn, SignUp, Success } from '../schemas/account.ts'
+import { ref, response } from '../schemas/responses.ts'
+import type { Accounts, Grant } from '../src/accounts.ts'
+
+// The first address of each is the canonical one.
+const SIGN_UP = ['/api/auth/signup', '/api/auth/sign-up']
+const SIGN_IN = ['/api/auth/signin', '/api/auth/sign-in']
+const SIGN_OUT = ['/api/auth/signout', '/api/auth/sign-out']
+
+/** Sign-up, sign-in and sign-out for those without Better Auth. */
+const auth: FastifyPluginAsyncTypebox = async (app) => {
+  if (!app.accounts) return
+  const accounts: Accounts = app.accounts
+  const { ACCESS_TOKEN_EXPIRE_MINUTES, JWT_EXPIRATION_DAYS } = app.config
+  const expires_in = Math.round(
+    ACCESS_TOKEN_EXPIRE_MINUTES === undefined
+      ? JWT_EXPIRATION_DAYS * 86_400
+      : ACCESS_TOKEN_EXPIRE_MINUTES * 60,
+  )
+
+  function sessionOf({ account, refreshToken, family }: Grant): Session {
+    const { id, email, name } = account
+    const token = app.jwt.sign({ sub: id, user_id: id, email, name, sid: family }, { expiresIn: expires_in })
+    return { success: true, data: { token, expires_in, refresh_token: refreshToken, user: account } }
+  }
+
+  const describe = (summary: string, canonical: boolean) => ({
+    summary,
+    tags: canonical ? ['accounts'] : ['aliases'],
+  })
+  const problems = [400, 413, 415, 422, 429, 500, 503]
+
+  for (const url of SIGN_UP) {
+    app.post(
+      url,
+      {
+        onRequest: app.limitAddress,
+        schema: {
+          ...describe('Make an account', url === SIGN_UP[0]),
+          body: ref(SignUp),
+          response: { 201: response(ref(Session), 'Signed in') },
+          problems,
+        },
+      },
+      async ({ body }, reply) => {
+        reply.code(201).header('cache-control', 'no-store')
+        return sessionOf(await accounts.signUp(body))
+      },
+    )
+  }
+
+  for (const url of SIGN_IN) {
+    app.post(
+      url,
+      {
+        onRequest: app.limitAddress,
+        schema: {
+          ...describe('Sign in', url === SIGN_IN[0]),
+          body: ref(SignIn),
+          response: { 200: response(ref(Session), 'Signed in') },
+          problems: [...problems, 401],
+        },
+      },
+      async ({ body }, reply) => {
+        reply.header('cache-control', 'no-store')
+        return sessionOf(await accounts.signIn(body))
+      },
+    )
+  }
+
+  app.post(
+    '/api/auth/refresh',
+    {
+      onRequest: app.limitAddress,
+      schema: {
+        ...describe('Spend a refresh token for a new token and the next refresh token', true),
+        body: ref(Refresh),
+        response: { 200: response(ref(Session), 'Signed in for longer') },
+        problems: [...problems, 401],
+      },
+    },
+    async ({ body }, reply) => {
+      reply.header('cache-control', 'no-store')
+      return sessionOf(await accounts.refresh(body.refresh_token))
+    },
+  )
+
+  for (const url of SIGN_OUT) {
+    app.post(
+      url,
+      {
+        onRequest: app.authenticate,
+        schema: {
+          ...describe('End the refresh tokens of this sign-in', url === SIGN_OUT[0]),
+          description: 'The bearer token itself stays valid until it expires.',
+          security: [{ bearer: [] }],
+          response: { 200: response(ref(Success), 'Signed out') },
+          problems: [400, 401, 403, 415, 429, 500, 503],
+        },
+      },
+      async ({ user }) => {
+        await accounts.signOut(user.id, user.claims.sid)
+        return { success: true as const }
+      },
+    )
+  }
+}
+
+export default auth

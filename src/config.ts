@@ -1,0 +1,307 @@
+import envSchema from 'env-schema'
+import proxyAddr from '@fastify/proxy-addr'
+import { Env } from '../schemas/env.ts'
+import { parseOrigins } from './origins.ts'
+
+/** The environment, checked and read. */
+export interface Config extends Env {
+  /** HS256 secrets that verify, newest first. */
+  secrets: string[]
+  /** The one that signs the tokens of local accounts. */
+  signingSecret?: string
+  /** Whether there are local accounts. */
+  localAuth: boolean
+  jwksUrl?: URL
+  issuer?: string
+  audience?: string
+  /** What JWKS tokens must have as `iss` and `aud` unless issuer and audience say otherwise. */
+  keySetOrigin?: string
+  databaseUrl: string
+  /** How migrations connect. */
+  owner: OwnerConnection
+  /** The origins that browsers may call from, comma-separated: plugins/cors parses them. */
+  frontendUrl: string
+  /** Whose X-Forwarded-For is believed. */
+  isTrustedProxy: (address: string, hop: number) => boolean
+}
+
+/** How migrations connect. */
+export interface OwnerConnection {
+  url: string
+  /** The login that the service itself uses, where it is another: migrations let it take the roles. */
+  login?: string
+}
+
+/** Environment variables as they come: process.env, or what a test makes up. */
+export type Variables = Readonly<Record<string, string | undefined>>
+
+/** The environment cannot be used: one line for each fault, each naming its variable and none telling a secret. */
+export class ConfigError extends Error {
+  override name = 'ConfigError'
+  constructor(faults: string[]) {
+    super(faults.join('\n'))
+  }
+}
+
+const MIN_SECRET_BYTES = 32
+const MIN_DISTINCT_CHARACTERS = 10
+// Parts of secrets that anyone can look up: Better Auth's own default, and what tutorials and templates put in its place.
+const EXAMPLE_SECRETS = [
+  /better-auth-secret-1234/i, // Better Auth's default
+  /09d25e094faa6ca2556c/i, // FastAPI's tutorial
+  /a-string-secret/i, // jwt.io
+  /supersecret|super[-_]secret/i,
+  /change[-_ ]?(me|this|in[-_ ]prod)/i,
+  /replace[-_ ]?(me|this)/i,
+  /your[-_ ].*(secret|key)/i,
+  /(secret|jwt)[-_ ]?key[-_ ]?(here|for)/i,
+  /example|placeholder/i,
+  /at[-_ ]?least|min(imum)?[-_ ]?32/i,
+  /0123456789abcdef0123|1234567890123456/i,
+]
+
+/** The faults found so far, one sentence each. */
+class Faults {
+  readonly list: string[] = []
+
+  add(fault: string): void {
+    this.list.push(fault)
+  }
+
+  /** Runs one check; what it throws is a fault of the variable it is run for. */
+  of<T>(name: keyof Env, check: () => T): T | undefined {
+    try {
+      return check()
+    } catch (error) {
+      this.add(`${name}: ${(error as Error).message}`)
+      return undefined
+    }
+  }
+}
+
+/** What the schema reads: an empty variable is an unset one, such as a line of .env.example that was left as it is. */
+export function presentVariables(variables: Variables): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(variables).filter((entry): entry is [string, string] => Boolean(entry[1]?.trim())),
+  )
+}
+
+/**
+ * The environment for those who need no app.
+ * @throws ConfigError
+ */
+export function readConfig(variables: Variables): Config {
+  const data = presentVariables(variables)
+  let env: Env
+  try {
+    env = envSchema<Env>({ schema: Env, data, env: false })
+  } catch (error) {
+    return refuseEnv(error, data)
+  }
+  return interpretEnv(env)
+}
+
+/**
+ * What migrations need; the rest of the environment may be missing.
+ * @throws ConfigError
+ */
+export function readOwnerConfig(variables: Variables): OwnerConnection & { rls: boolean } {
+  const { DATABASE_URL, NEON_DATABASE_URL, DATABASE_OWNER_URL, DATABASE_RLS } = presentVariables(variables)
+  const faults = new Faults()
+  const databaseUrl = DATABASE_URL ?? NEON_DATABASE_URL
+  if (!databaseUrl) faults.add('DATABASE_URL is not set: postgres://USER:PASSWORD@HOST/DATABASE')
+  faults.of(DATABASE_URL ? 'DATABASE_URL' : 'NEON_DATABASE_URL', () => checkDatabaseUrl(databaseUrl))
+  faults.of('DATABASE_OWNER_URL', () => checkDatabaseUrl(DATABASE_OWNER_URL))
+  if (!databaseUrl || faults.list.length > 0) throw new ConfigError(faults.list)
+  return { ...ownerOf(databaseUrl, DATABASE_OWNER_URL), rls: DATABASE_RLS !== 'off' }
+}
+
+/**
+ * Reports what the schema refuses, together with every other fault that can be found.
+ * @param error of env-schema
+ * @throws ConfigError
+ */
+export function refuseEnv(error: unknown, data: Record<string, string>): never {
+  const faults = new Faults()
+  for (const fault of schemaFaults(error as SchemaError)) faults.add(fault)
+  interpret(data as unknown as Env, faults)
+  throw new ConfigError(faults.list)
+}
+
+/**
+ * Reads from the environment what a schema cannot say.
+ * @param env as schemas/env accepts it
+ * @throws ConfigError
+ */
+export function interpretEnv(env: Env): Config {
+  const faults = new Faults()
+  const config = interpret(env, faults)
+  if (faults.list.length > 0) throw new ConfigError(faults.list)
+  return config as Config
+}
+
+type SchemaError = Error & { errors?: { instancePath: string; message?: string; params?: object }[] }
+
+function schemaFaults(error: SchemaError): string[] {
+  return (error.errors ?? []).map(({ instancePath, message, params }) => {
+    const name = instancePath.slice(1) as keyof typeof Env.properties
+    const allowed =
+      params && 'allowedValues' in params ? `: ${(params.allowedValues as string[]).join(', ')}` : ''
+    return `${name} ${message}${allowed} (${Env.properties[name]?.description})`
+  })
+}
+
+/** Some parts are missing where there are faults. */
+function interpret(env: Env, faults: Faults): Partial<Config> {
+  return {
+    ...env,
+    ...interpretTokens(env, faults),
+    ...interpretDatabase(env, faults),
+    ...interpretBrowsers(env, faults),
+    ...interpretNetwork(env, faults),
+  }
+}
+
+function interpretTokens(env: Env, faults: Faults): Partial<Config> {
+  const hasSecret = Boolean(env.BETTER_AUTH_SECRET || env.BETTER_AUTH_SECRETS)
+  const secrets = [
+    ...(faults.of('BETTER_AUTH_SECRETS', () => splitSecrets(env.BETTER_AUTH_SECRETS).map(checkSecret)) ?? []),
+    ...(faults.of('BETTER_AUTH_SECRET', () =>
+      [env.BETTER_AUTH_SECRET].filter((secret) => secret !== undefined).map(checkSecret),
+    ) ?? []),
+  ]
+  const localSecret = faults.of(
+    'LOCAL_AUTH_SECRET',
+    () => env.LOCAL_AUTH_SECRET && checkSecret(env.LOCAL_AUTH_SECRET),
+  )
+  const signingSecret = localSecret || secrets[0]
+  if (env.LOCAL_AUTH === 'on' && !env.LOCAL_AUTH_SECRET && !hasSecret) {
+    faults.add('LOCAL_AUTH_SECRET must be set where LOCAL_AUTH is on and there is no BETTER_AUTH_SECRET')
+  }
+  const authUrl = faults.of('BETTER_AUTH_URL', () => parseHttpUrl(env.BETTER_AUTH_URL))
+  const jwksUrl = faults.of('JWKS_URL', () => parseHttpUrl(env.JWKS_URL)) ?? (authUrl && jwksOf(authUrl))
+  if (!hasSecret && !env.BETTER_AUTH_URL && !env.JWKS_URL) {
+    faults.add(
+      'BETTER_AUTH_SECRET or BETTER_AUTH_URL must be set, or no token can be verified. ' +
+        'A secret is made with: openssl rand -base64 32',
+    )
+  }
+  if (env.JWKS_URL && !authUrl && !(env.JWT_ISSUER && env.JWT_AUDIENCE)) {
+    faults.add(
+      'JWKS_URL needs BETTER_AUTH_URL, or both JWT_ISSUER and JWT_AUDIENCE: whose tokens are accepted?',
+    )
+  }
+  return {
+    secrets: [...new Set([...secrets, ...(localSecret ? [localSecret] : [])])],
+    signingSecret,
+    localAuth: env.LOCAL_AUTH !== 'off' && signingSecret !== undefined,
+    jwksUrl,
+    issuer: env.JWT_ISSUER,
+    audience: env.JWT_AUDIENCE,
+    keySetOrigin: authUrl?.origin,
+  }
+}
+
+function interpretDatabase(env: Env, faults: Faults): Partial<Config> {
+  const url = env.DATABASE_URL ?? env.NEON_DATABASE_URL
+  if (url === undefined && env.NODE_ENV === 'production') {
+    faults.add('DATABASE_URL must be set in production: postgres://USER:PASSWORD@HOST/DATABASE')
+  }
+  faults.of(env.DATABASE_URL ? 'DATABASE_URL' : 'NEON_DATABASE_URL', () => checkDatabaseUrl(url))
+  const databaseUrl = url ?? 'pglite:.data'
+  if (env.WEB_CONCURRENCY > 1 && databaseUrl.startsWith('pglite:')) {
+    faults.add('WEB_CONCURRENCY must be 1 on the embedded database: only one process can use it')
+  }
+  faults.of('DATABASE_OWNER_URL', () => checkDatabaseUrl(env.DATABASE_OWNER_URL))
+  return { databaseUrl, owner: ownerOf(databaseUrl, env.DATABASE_OWNER_URL) }
+}
+
+function interpretBrowsers(env: Env, faults: Faults): Partial<Config> {
+  const origins = env.FRONTEND_URL ?? env.ALLOWED_ORIGINS
+  if (origins === undefined && env.NODE_ENV === 'production') {
+    faults.add('FRONTEND_URL must be set in production: the origins that browsers call from, comma-separated')
+  }
+  const frontendUrl = origins ?? 'http://localhost:3000'
+  faults.of(env.FRONTEND_URL ? 'FRONTEND_URL' : 'ALLOWED_ORIGINS', () => parseOrigins(frontendUrl))
+  return { frontendUrl }
+}
+
+function interpretNetwork(env: Env, faults: Faults): Partial<Config> {
+  faults.of('REDIS_URL', () => checkRedisUrl(env.REDIS_URL))
+  return { isTrustedProxy: faults.of('TRUST_PROXY', () => parseProxies(env.TRUST_PROXY)) }
+}
+
+/** `2:new,1:old`, as Better Auth writes it, or `new,old`. */
+function splitSecrets(list = ''): string[] {
+  const secrets = list.split(',').map((entry) => entry.trim().replace(/^\d+:/, ''))
+  if (list && secrets.some((secret) => secret === '')) throw new Error('has an empty entry')
+  return list ? secrets : []
+}
+
+function checkSecret(secret: string): string {
+  const bytes = Buffer.byteLength(secret)
+  const make = 'Make one with: openssl rand -base64 32'
+  if (bytes < MIN_SECRET_BYTES)
+    throw new Error(`is ${bytes} bytes long, at least ${MIN_SECRET_BYTES} are needed. ${make}`)
+  if (
+    EXAMPLE_SECRETS.some((example) => example.test(secret)) ||
+    new Set(secret).size < MIN_DISTINCT_CHARACTERS
+  ) {
+    throw new Error(`is an example or easy to guess, so anyone could sign tokens. ${make}`)
+  }
+  return secret
+}
+
+function parseHttpUrl(text: string | undefined): URL | undefined {
+  if (text === undefined) return undefined
+  const url = URL.parse(text)
+  if (!url || !/^https?:$/.test(url.protocol) || !url.host) {
+    throw new Error('is not an http(s) address, such as https://app.example.com')
+  }
+  if (url.username || url.password) throw new Error('has a user name in it')
+  return url
+}
+
+/** As Better Auth does it: /api/auth, unless the address has a path of its own. */
+function jwksOf(authUrl: URL): URL {
+  const path = authUrl.pathname.replace(/\/+$/, '') || '/api/auth'
+  return new URL(`${authUrl.origin}${path}/jwks`)
+}
+
+function parseProxies(list = ''): Config['isTrustedProxy'] {
+  const proxies = list.split(',').map((proxy) => proxy.trim())
+  if (list && proxies.some((proxy) => proxy === '' || /^(\d+|true|false)$/.test(proxy))) {
+    throw new Error(
+      'is not a list of addresses or networks, such as 10.0.0.0/8: how many there are says nothing',
+    )
+  }
+  try {
+    return proxyAddr.compile(list ? proxies : [])
+  } catch (error) {
+    const { message } = error as Error
+    throw new Error(`is not a list of addresses or networks, such as 10.0.0.0/8 (${message})`, {
+      cause: error,
+    })
+  }
+}
+
+function checkRedisUrl(text: string | undefined): void {
+  if (text !== undefined && !/^rediss?:$/.test(URL.parse(text)?.protocol ?? '')) {
+    throw new Error('is not redis://HOST:PORT or rediss://HOST:PORT')
+  }
+}
+
+/** @throws Error with one sentence */
+function checkDatabaseUrl(text: string | undefined): void {
+  if (text === undefined || /^pglite:.+$/.test(text)) return
+  if (!/^postgres(ql)?:$/.test(URL.parse(text)?.protocol ?? '')) {
+    throw new Error(
+      'is neither postgres://USER:PASSWORD@HOST/DATABASE nor pglite:DIRECTORY nor pglite:memory',
+    )
+  }
+}
+
+function ownerOf(databaseUrl: string, ownerUrl: string | undefined): OwnerConnection {
+  if (!ownerUrl) return { url: databaseUrl }
+  return { url: ownerUrl, login: decodeURIComponent(URL.parse(databaseUrl)?.username ?? '') || undefined }
+}

@@ -1,0 +1,130 @@
+import { randomUUID } from 'node:crypto'
+import { Kysely, PostgresDialect } from 'kysely'
+import pg from 'pg'
+import { type Runner, ScopedStatement } from '../isolation/index.ts'
+import { runBatch } from './batch.ts'
+import type { Embedded } from './embedded.ts'
+import { Multiplexer } from './multiplexer.ts'
+
+export interface DatabaseOptions {
+  /** `postgres://…`, or for the embedded PostgreSQL `pglite:DIRECTORY` or `pglite:memory`. */
+  url: string
+  /** Connections to PostgreSQL, 1–1000. The embedded one has one. Default 10. */
+  poolMax?: number
+  /** Whether statements run under roles of their own (the third wall), or as the login. Default true. */
+  rls?: boolean
+  /** After this time a scoped statement is cancelled, in milliseconds. Default 5000. */
+  statementTimeout?: number
+  /** Whether statements are prepared once and named; off for poolers that do not carry them. Default true. */
+  prepare?: boolean
+  /** What pg_stat_activity shows. */
+  applicationName?: string
+  /** Called for a connection that broke while idle; the pool has dropped it already. */
+  onConnectionError?: (error: Error) => void
+}
+
+/** An open database. */
+export interface Database extends Runner {
+  readonly embedded: boolean
+  /** Whether statements run under roles of their own. */
+  readonly rls: boolean
+  /** After this time a scoped statement is cancelled, in milliseconds. */
+  readonly statementTimeout: number
+  /**
+   * Runs statements in one transaction, all written to the wire at once. Returns the rows of each.
+   * @param sealed whether to prove that each statement was in one transaction with its settings, as always where
+   *   statements are not prepared. Default false
+   */
+  run(statements: readonly ScopedStatement[], sealed?: boolean): Promise<unknown[][]>
+  /**
+   * For migrations and checks of the schema, which are no proved statements: runs them with the rights of the login,
+   * on a connection of its own, as migrations may take longer than requests. The embedded database has but one.
+   *
+   * @param timeout milliseconds for each query; undefined for no limit
+   */
+  asLogin<T>(use: (db: Kysely<never>) => Promise<T>, timeout?: number): Promise<T>
+  close(): Promise<void>
+}
+
+const CONNECT_TIMEOUT_MS = 3_000
+const STATEMENT_TIMEOUT_MS = 5_000
+// How much longer to wait for a server that should have ended a statement by itself, but does not answer at all.
+const ANSWER_TIMEOUT_MS = 1_000
+
+// Unique over processes, too: several may share a pooler's connections.
+const PROCESS = randomUUID()
+let batches = 0
+const nextNonce = () => `${PROCESS}:${(batches += 1)}`
+
+// PostgreSQL in WebAssembly: not loaded where it is not used.
+async function openEmbedded(url: string): Promise<Embedded> {
+  const embedded = await import('./embedded.ts')
+  return embedded.openEmbedded(url.slice('pglite:'.length))
+}
+
+// What pg does of itself for these modes, but with a warning on standard error that they may be weakened one day.
+function verifyCertificate(url: string): string {
+  return url.replace(/([?&]sslmode=)(prefer|require|verify-ca)(?=&|$)/, '$1verify-full')
+}
+
+/** Opens the database, without connecting yet (PostgreSQL) or at once (the embedded one, which takes seconds). */
+export async function connect({
+  url,
+  poolMax = 10,
+  rls = true,
+  statementTimeout = STATEMENT_TIMEOUT_MS,
+  prepare = true,
+  applicationName,
+  onConnectionError,
+}: DatabaseOptions): Promise<Database> {
+  const embedded = url.startsWith('pglite:') ? await openEmbedded(url) : undefined
+  const config: pg.PoolConfig = {
+    ...(embedded ? embedded.config : { connectionString: verifyCertificate(url), max: poolMax }),
+    application_name: applicationName,
+    pipeline: true,
+    keepAlive: true,
+    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+  }
+  const pool = openPool(config)
+  const multiplexer = new Multiplexer(pool, embedded ? 1 : poolMax, statementTimeout + ANSWER_TIMEOUT_MS)
+
+  function openPool(config: pg.PoolConfig): pg.Pool {
+    const pool = new pg.Pool(config)
+    // Without listeners, a connection that breaks while idle, or between two statements, would end the process.
+    pool.on('error', (error) => onConnectionError?.(error))
+    pool.on('connect', (client) => client.on('error', () => {}))
+    return pool
+  }
+
+  async function run(statements: readonly ScopedStatement[], sealed = false): Promise<unknown[][]> {
+    const options = { nonce: nextNonce(), timeout: statementTimeout, rls, seal: sealed || !prepare }
+    const batch = statements.flatMap((statement) => ScopedStatement.onTheWire(statement, options))
+    const sent = prepare ? batch : batch.map((statement) => ({ ...statement, name: '' }))
+    const writes = statements.some((statement) => statement.writes)
+    const rows = await multiplexer.run(writes, (client) => runBatch(client, sent))
+    const step = options.seal ? 3 : 2
+    return statements.map((_, i) => rows[step * i + 1] as unknown[])
+  }
+
+  async function asLogin<T>(use: (db: Kysely<never>) => Promise<T>, timeout?: number): Promise<T> {
+    const own = embedded ? pool : openPool({ ...config, max: 1, query_timeout: timeout })
+    try {
+      return await use(new Kysely<never>({ dialect: new PostgresDialect({ pool: own }) }))
+    } finally {
+      if (!embedded) await own.end()
+    }
+  }
+
+  return {
+    embedded: embedded !== undefined,
+    rls,
+    statementTimeout,
+    run,
+    asLogin,
+    async close() {
+      multiplexer.close()
+      await pool.end()
+      await embedded?.close()
+    },
+  }
+}

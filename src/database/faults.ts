@@ -1,0 +1,55 @@
+import pg from 'pg'
+
+// SQLSTATEs that pass by themselves: connection, resources, shutdown, time-out, lock, serialization, read-only standby.
+// And a login or database that is refused: fixed on the database's side, or by a restart with another DATABASE_URL.
+const PASSING = /^(08|28|3D000$|53|57|40001$|40P01$|55P03$|25006$)/
+const NETWORK = /^(ECONN\w+|ENOTFOUND|ETIMEDOUT|EPIPE|EHOSTUNREACH|ENETUNREACH|EAI_AGAIN)$/
+// pg gives these no code.
+const DRIVER = /^(Connection terminated|Query read timeout|timeout e|Client (has encountered|was closed))/
+
+/** The answer cannot be shown to be the asker's. The connection that it came on is cut. */
+export class ForeignAnswerError extends Error {
+  override name = 'ForeignAnswerError'
+  /** @param what came instead */
+  constructor(what: string) {
+    super(`PostgreSQL, or a pooler in front of it, sent ${what}`)
+  }
+}
+
+/** A value of a row has a form that is not known here; the rest of the connection is sound. */
+export class UnreadableValueError extends Error {
+  override name = 'UnreadableValueError'
+  constructor(cause: Error) {
+    super(`A value could not be read: ${cause.message}`, { cause })
+  }
+}
+
+/** The SQLSTATE of what PostgreSQL refused. */
+export function sqlStateOf(error: unknown): string | undefined {
+  return error instanceof pg.DatabaseError ? error.code : undefined
+}
+
+/** Whether a prepared statement is gone (26000), or its columns have changed (0A000: cached plan). */
+export function isStaleStatement(error: unknown): boolean {
+  return (
+    error instanceof pg.DatabaseError &&
+    (error.code === '26000' || (error.code === '0A000' && error.routine === 'RevalidateCachedQuery'))
+  )
+}
+
+/** Whether the connection an error came from must not be used again. */
+export function isConnectionFault(error: unknown): boolean {
+  if (error instanceof UnreadableValueError) return false
+  if (!(error instanceof pg.DatabaseError)) return true
+  return error.severity === 'FATAL' || error.severity === 'PANIC' || error.code === '25006'
+}
+
+/** Whether an error means that the database is out of reach or overloaded, and passes by itself. */
+export function isPassingFault(error: unknown): boolean {
+  if (error instanceof ForeignAnswerError || isStaleStatement(error)) return true
+  if (!(error instanceof Error)) return false
+  const code = 'code' in error && typeof error.code === 'string' ? error.code : ''
+  return error instanceof pg.DatabaseError
+    ? PASSING.test(code)
+    : NETWORK.test(code) || DRIVER.test(error.message)
+}

@@ -1,0 +1,7 @@
+// Runs proved statements on PostgreSQL, or on the PostgreSQL embedded in this process.
+//
+//   Database.run ─ multiplexer (which connection) ─ batch (one transaction, written at once) ─ pg ─ PostgreSQL | embedded
+
+export { connect, type Database, type DatabaseOptions } from './connect.ts'
+export { DataDirectoryError } from './data-directory.ts'
+export { ForeignAnswerError, isPassingFault, sqlStateOf } from './faults.ts'

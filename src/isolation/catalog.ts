@@ -1,0 +1,197 @@
+import { type Kysely, type RawBuilder, sql } from 'kysely'
+import { policyExpression } from './row-level-security.ts'
+
+/** What the catalog is compared with. */
+export interface Expected {
+  /** The owner columns. */
+  readonly columns: readonly string[]
+  /** Prefix of the settings. */
+  readonly prefix: string
+  readonly owned: readonly string[]
+  readonly shared: readonly string[]
+  /** Tables that have an owner column and belong to another service. */
+  readonly foreign: readonly string[]
+  /** Unique and foreign keys without the owner columns that are meant to be so. */
+  readonly accepted: readonly string[]
+  readonly roles: { readonly owned: string; readonly shared: string }
+}
+
+/** A difference between the catalog and the declaration. */
+export interface CatalogFault {
+  /** `grant`: statements fail, since a role lacks a right. `isolation`: a wall is open, or may be. */
+  kind: 'grant' | 'isolation'
+  /** What is wrong, in a sentence. */
+  fault: string
+  /** The SQL that repairs it, or what else there is to do. */
+  repair: string
+}
+
+/**
+ * Compares what PostgreSQL has with what was declared: policies, grants, roles, and whatever else the roles could
+ * reach. That a table has some policy says little: one more policy, a view or a grant would open it.
+ *
+ * @param rls whether statements run under the roles; if not, their rights do not matter
+ */
+export async function compareCatalog(
+  db: Kysely<any>,
+  expected: Expected,
+  rls: boolean,
+): Promise<CatalogFault[]> {
+  const { owned, shared, roles } = expected
+  const checks = [...TABLES, ...(rls ? ROLES : [])].map((check) => check(expected))
+  const { rows } = await sql<CatalogFault>`
+    with declared as (
+      select name, is_owned, to_regclass(quote_ident(name)) as oid from (
+        select unnest(${owned}::text[]) as name, true as is_owned
+        union all select unnest(${shared}::text[]), false
+      ) as t
+    ), role as (
+      select name, is_owned, to_regrole(quote_ident(name))::oid as oid
+      from (values (${roles.owned}::text, true), (${roles.shared}::text, false)) as t (name, is_owned)
+    ), other_namespace as (
+      select oid from pg_namespace
+      where nspname not in ('pg_catalog', 'information_schema', 'pg_toast') and nspname !~ '^pg_(temp|toast_temp)_'
+    ), of_extension as (
+      select objid from pg_depend where deptype = 'e'
+    )
+    ${sql.join(checks, sql` union all `)} order by kind, fault, repair`.execute(db)
+  return rows
+}
+
+type Check = (expected: Expected) => RawBuilder<unknown>
+
+const TABLES: Check[] = [
+  () => sql`
+    select 'isolation' as kind, format('Table %s is declared, but is not there.', name) as fault,
+      'npm run migrate' as repair
+    from declared where oid is null`,
+
+  () => sql`
+    select 'isolation', format('Row-level security is not enabled and forced on %s.', name),
+      format('alter table %I enable row level security, force row level security;', name)
+    from declared join pg_class using (oid)
+    where is_owned and not (relrowsecurity and relforcerowsecurity)`,
+
+  ({ columns, prefix }) => sql`
+    select 'isolation', format('Table %s has no policy own_rows as declared, for all commands and roles.', name),
+      format('drop policy if exists own_rows on %1$I; create policy own_rows on %1$I using (%2$s) with check (%2$s);',
+        name, ${policyExpression(prefix, columns)}::text)
+    from declared where is_owned and declared.oid is not null and not exists (
+      select from pg_policy where polrelid = declared.oid and polname = 'own_rows' and polcmd = '*' and polpermissive
+        and polroles = '{0}'
+        and pg_get_expr(polqual, polrelid) = ${policyText(columns, prefix)}
+        and pg_get_expr(polwithcheck, polrelid) = ${policyText(columns, prefix)})`,
+
+  () => sql`
+    select 'isolation', format('Policy %s on %s is not declared, and may show other rows.', polname, name),
+      format('drop policy %I on %I;', polname, name)
+    from declared as d join pg_policy on polrelid = d.oid where is_owned and polname <> 'own_rows'`,
+
+  () => sql`
+    select 'isolation', format('Rule %s on %s changes what statements do.', rulename, name),
+      format('drop rule %I on %I;', rulename, name)
+    from declared as d join pg_rewrite on ev_class = d.oid`,
+
+  ({ columns, foreign }) => sql`
+    select 'isolation', format('Table %s has the column %s, but is not declared.', relname, attname),
+      'Declare it as a table of users, or as one of another service.'
+    from pg_class as c join pg_attribute on attrelid = c.oid
+    where relnamespace = current_schema()::regnamespace and relkind in ('r', 'p', 'f') and not relispartition
+      and attname = any(${columns}::text[]) and not attisdropped
+      and relname <> all(${foreign}::text[]) and c.oid not in (select oid from declared where oid is not null)
+      and c.oid not in (select objid from of_extension)`,
+
+  ({ columns, accepted }) => sql`
+    select 'isolation',
+      format('The unique index %s of %s lacks an owner column: it tells which values other users have.', i.relname, name),
+      format('Make it unique together with %s, or declare it as accepted.', ${columns.join(', ')}::text)
+    from declared as d join pg_index as x on indrelid = d.oid join pg_class as i on i.oid = indexrelid
+    where is_owned and indisunique and i.relname <> all(${accepted}::text[])
+      and ${lacksColumn(columns, sql`d.oid`, sql`x.indkey::int2[]`)}`,
+
+  ({ columns, accepted }) => sql`
+    select 'isolation',
+      format('The foreign key %s of %s refers to %s without the owner columns: it ties rows of two users together.',
+        conname, conrelid::regclass, name),
+      format('Make it refer to (%s, …), or declare it as accepted.', ${columns.join(', ')}::text)
+    from declared as d join pg_constraint on confrelid = d.oid
+    where is_owned and contype = 'f' and conparentid = 0 and conname <> all(${accepted}::text[])
+      and (${lacksColumn(columns, sql`d.oid`, sql`confkey`)} or ${lacksColumn(columns, sql`conrelid`, sql`conkey`)})`,
+]
+
+const RIGHTS = sql`array['select', 'insert', 'update', 'delete']`
+
+const ROLES: Check[] = [
+  () => sql`
+    select 'grant', format('Role %s is not there.', name), format('create role %I nologin;', name)
+    from role where oid is null`,
+
+  () => sql`
+    select 'grant', format('Role %s may not use the schema of its tables.', name),
+      format('grant usage on schema %I to %I;', current_schema(), name)
+    from role where not coalesce(has_schema_privilege(oid, current_schema(), 'usage'), false)`,
+
+  () => sql`
+    select 'grant', format('Role %s may not %s in table %s.', role.name, string_agg(verb, ', '), d.name),
+      format('grant select, insert, update, delete on %I to %I;', d.name, role.name)
+    from role join declared as d using (is_owned), unnest(${RIGHTS}) as verb
+    where d.oid is not null and not coalesce(has_table_privilege(role.oid, d.oid, verb), false)
+    group by role.name, d.name`,
+
+  () => sql`
+    select 'isolation', format('Role %s is a superuser or bypasses row-level security.', name),
+      format('alter role %I nosuperuser nobypassrls;', name)
+    from role join pg_roles using (oid) where rolsuper or rolbypassrls`,
+
+  () => sql`
+    select 'isolation', format('Role %s is a member of %s, and has its rights.', name, roleid::regrole),
+      format('revoke %s from %I;', roleid::regrole, name)
+    from role join pg_auth_members on member = role.oid`,
+
+  () => sql`
+    select 'isolation', format('Role %s owns %s, and can switch its policies off.', name, c.oid::regclass),
+      format('alter table %s owner to %I;', c.oid::regclass, current_user)
+    from role join pg_class as c on relowner = role.oid where relkind in ('r', 'p', 'v', 'm', 'f')`,
+
+  // Whatever else they reach: the other role's tables, views (which run with their owner's rights), partitions.
+  () => sql`
+    select 'isolation',
+      format('Role %s may %s in %s, which is not declared for it.', name, string_agg(verb, ', '), c.oid::regclass),
+      format('revoke all on %s from %I, public;', c.oid::regclass, name)
+    from role, pg_class as c, unnest(${RIGHTS} || array['truncate', 'references', 'trigger']) as verb
+    where relkind in ('r', 'p', 'v', 'm', 'f') and relnamespace in (select oid from other_namespace)
+      and c.oid not in (select objid from of_extension)
+      and not exists (select from declared as d
+        where d.oid = c.oid and d.is_owned = role.is_owned and verb = any(${RIGHTS}))
+      and case when verb in ('select', 'insert', 'update', 'references')
+        then has_any_column_privilege(role.oid, c.oid, verb) else has_table_privilege(role.oid, c.oid, verb) end
+    group by name, c.oid`,
+
+  () => sql`
+    select 'isolation', format('Role %s may call %s, which has the rights of its owner.', name, p.oid::regprocedure),
+      format('revoke execute on function %s from %I, public;', p.oid::regprocedure, name)
+    from role, pg_proc as p
+    where prosecdef and prorettype not in ('trigger'::regtype, 'event_trigger'::regtype)
+      and pronamespace in (select oid from other_namespace) and p.oid not in (select objid from of_extension)
+      and has_function_privilege(role.oid, p.oid, 'execute')`,
+]
+
+/** Whether the key of a relation lacks an owner column. */
+const lacksColumn = (
+  columns: readonly string[],
+  relation: RawBuilder<unknown>,
+  key: RawBuilder<unknown>,
+) => sql`exists (
+  select from unnest(${columns}::text[]) as own where not exists (
+    select from pg_attribute where attrelid = ${relation} and attname = own and attnum = any(${key})))`
+
+/** How PostgreSQL prints the declared policy of `declared.oid`: with a cast where the column is a varchar. */
+const policyText = (columns: readonly string[], prefix: string) => sql`(
+  select case when count(*) = 1 then min(part) else '(' || string_agg(part, ' AND ' order by nr) || ')' end
+  from (
+    select nr, format('(%s = current_setting(%L::text, true))',
+      case format_type(atttypid, null) when 'text' then quote_ident(own) else format('(%I)::text', own) end,
+      ${`${prefix}.`}::text || own) as part
+    from unnest(${columns}::text[]) with ordinality as o (own, nr)
+    join pg_attribute on attrelid = declared.oid and attname = own
+  ) as parts)`

@@ -1,0 +1,150 @@
+import type { Kysely, QueryCreator } from 'kysely'
+import type { Declaration } from './guard/index.ts'
+import { nobody, type Owner, type OwnerColumns, ownersOf } from './owner.ts'
+import { type CatalogFault, compareCatalog, type Expected } from './catalog.ts'
+import { grantRoles, missingGrants } from './roles.ts'
+import { protect } from './row-level-security.ts'
+import { Settings } from './settings.ts'
+import {
+  type Audience,
+  type Buildable,
+  builder,
+  type Given,
+  type Mine,
+  mineOf,
+  type ScopedStatement,
+  type Statement,
+  StatementMaker,
+} from './statement.ts'
+
+/** Which tables there are, and what owns a row: all walls follow from it. */
+export interface IsolateOptions<Principal, Owned, Shared> {
+  /** The columns that together own a row, in every owned table, and where the value of each comes from. */
+  owner: OwnerColumns<Principal>
+  /** Prefix of the PostgreSQL settings that hold the owner: `app` for `app.user_id`. */
+  settings: string
+  /** Roles without a login, which statements run under: one has the owned tables, the other those of nobody. */
+  roles: { owned: string; shared: string }
+  /** Tables whose rows belong to an owner; the owner columns and `key` are the primary key. */
+  owned: { [T in keyof Owned]: { key: keyof Owned[T] & string } }
+  /** Tables that belong to nobody. */
+  shared: { [T in keyof Shared]: true }
+  /** Functions that statements may call beyond the built-in ones: they must show no other owner's rows. */
+  functions?: readonly string[]
+  /** Tables of other services in the same schema that happen to have an owner column. */
+  foreign?: readonly string[]
+  /** Unique and foreign keys of owned tables that are meant to go without the owner columns. */
+  accepted?: readonly string[]
+}
+
+/** Statements over all rows that an owner has in one table, for export and erasure. */
+export interface OwnedTable {
+  readonly name: string
+  readonly key: string
+  /** The first page, last key first. */
+  readonly firstPage: Statement<{ limit: number }, Record<string, unknown>, 'owner'>
+  /** The page after a key. */
+  readonly nextPage: Statement<{ limit: number; after: unknown }, Record<string, unknown>, 'owner'>
+  readonly deleteAll: Statement<Record<never, never>, unknown, 'owner'>
+}
+
+/** Makes the three walls from one declaration. */
+export function isolate<Principal, Owned, Shared>(options: IsolateOptions<Principal, Owned, Shared>) {
+  const { owner, settings: prefix, roles } = options
+  const columns = Object.keys(owner)
+  const owned = Object.keys(options.owned)
+  const expected: Expected = {
+    columns,
+    prefix,
+    owned,
+    shared: Object.keys(options.shared),
+    foreign: options.foreign ?? [],
+    accepted: options.accepted ?? [],
+    roles,
+  }
+  const statements: Statement<any, unknown, 'owner'>[] = []
+  const mine = mineOf<Owned>(columns)
+  const declaration: Declaration = {
+    owner: columns,
+    owned,
+    shared: Object.keys(options.shared),
+    functions: options.functions,
+  }
+  const makerFor = <Of extends Audience>(audience: Of, role: string) =>
+    new StatementMaker<Of>({
+      declaration,
+      owner: owner as OwnerColumns<never>,
+      settings: new Settings({ prefix, columns, role }),
+      audience,
+    })
+  const ofOwner = makerFor('owner', roles.owned)
+  const ofNobody = makerFor('nobody', roles.shared)
+
+  /**
+   * Compiles a statement on owned tables once, and has the guard prove it (the second wall). Call it at module level:
+   * a statement that is not bound to one owner then keeps the process from starting.
+   *
+   * @param build builds the statement from the owner's own tables (`mine`) and placeholders for its values (`given`)
+   * @throws UnscopedStatementError if the guard cannot prove the statement
+   */
+  function statement<Row, Values = Record<never, never>>(
+    build: (mine: Mine<Owned>, given: Given<Values>) => Buildable<Row>,
+  ): Statement<Values, Row, 'owner'> {
+    const made = ofOwner.make<Values, Row>((given) => build(mine, given))
+    statements.push(made)
+    return made
+  }
+
+  /**
+   * The same for tables that belong to nobody. Owned ones are neither in its types nor pass the guard.
+   * @throws UnscopedStatementError
+   */
+  function sharedStatement<Row, Values = Record<never, never>>(
+    build: (db: QueryCreator<Shared>, given: Given<Values>) => Buildable<Row>,
+  ): Statement<Values, Row, 'nobody'> {
+    return ofNobody.make<Values, Row>((given) => build(builder as QueryCreator<Shared>, given))
+  }
+
+  const tables = Object.entries<{ key: string }>(options.owned).map(([name, { key }]): OwnedTable => {
+    const own = mine as unknown as Mine<Record<string, Record<string, unknown>>>
+    type Page = { limit: number }
+    const page = (given: Given<Page>) =>
+      own.selectFrom(name).selectAll().orderBy(key, 'desc').limit(given.limit)
+    return {
+      name,
+      key,
+      firstPage: ofOwner.make((given: Given<Page>) => page(given)),
+      nextPage: ofOwner.make((given: Given<Page & { after: unknown }>) =>
+        page(given).where(key, '<', given.after),
+      ),
+      deleteAll: ofOwner.make(() => own.deleteFrom(name)),
+    }
+  })
+  const probes = [
+    ofOwner.make(() => (builder as QueryCreator<never>).selectNoFrom((eb) => eb.lit(1).as('one'))),
+    ofNobody.make(() => (builder as QueryCreator<never>).selectNoFrom((eb) => eb.lit(1).as('one'))),
+  ].map((probe): ScopedStatement => probe.bind(nobody, {}))
+
+  return {
+    statement,
+    sharedStatement,
+    /** Can be called once: by the code that verifies who is signed in. Returns what makes an owner of a principal. */
+    claimOwners: ownersOf(owner) as () => (principal: Principal) => Owner,
+    /** The third wall, for the migration that makes an owned table. */
+    protect: (db: Kysely<any>, table: string): Promise<void> => protect(db, table, prefix, columns),
+    isolation: {
+      /** Every statement on an owned table that there is, so that tests can check each. */
+      statements: statements as readonly Statement<any, unknown, 'owner'>[],
+      /** What the guard proves statements by. */
+      declaration,
+      tables: tables as readonly OwnedTable[],
+      /** One statement under each role, which reads nothing. */
+      probes: probes as readonly ScopedStatement[],
+      /** @throws MissingGrantError */
+      grantRoles: (db: Kysely<any>, login?: string): Promise<void> => grantRoles(db, expected, login),
+      missingGrants: (db: Kysely<any>): Promise<string[]> => missingGrants(db, expected),
+      compareCatalog: (db: Kysely<any>, rls: boolean): Promise<CatalogFault[]> =>
+        compareCatalog(db, expected, rls),
+    },
+  }
+}

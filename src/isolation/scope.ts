@@ -1,0 +1,64 @@
+import { nobody, type Owner } from './owner.ts'
+import type { Audience, ScopedStatement, Statement } from './statement.ts'
+
+/** What runs statements; src/database is one. */
+export interface Runner {
+  /** Runs statements in one transaction. Returns the rows of each. */
+  run(statements: readonly ScopedStatement[]): Promise<unknown[][]>
+}
+
+abstract class Scope<Of extends Audience> {
+  readonly #runner: Runner
+  readonly #owner: Owner
+
+  constructor(runner: Runner, owner: Owner) {
+    this.#runner = runner
+    this.#owner = owner
+  }
+
+  /** The statement with its values, to be run with others in one transaction. */
+  bind<Values, Row>(statement: Statement<Values, Row, Of>, values: Values): ScopedStatement {
+    return statement.bind(this.#owner, values)
+  }
+
+  /** Runs statements in one transaction: all of them happen, or none. */
+  async transaction(statements: readonly ScopedStatement[]): Promise<void> {
+    await this.#runner.run(statements)
+  }
+
+  /** Every row of the statement. */
+  async all<Values, Row>(statement: Statement<Values, Row, Of>, values: Values): Promise<Row[]> {
+    const [rows] = await this.#runner.run([this.bind(statement, values)])
+    return rows as Row[]
+  }
+
+  /** The row of the statement, if there is one. */
+  async first<Values, Row>(statement: Statement<Values, Row, Of>, values: Values): Promise<Row | undefined> {
+    const [row] = await this.all(statement, values)
+    return row
+  }
+
+  /**
+   * The one row of the statement.
+   * @throws what `missing` makes, if there is none
+   */
+  async one<Values, Row>(
+    statement: Statement<Values, Row, Of>,
+    values: Values,
+    missing?: () => Error,
+  ): Promise<Row> {
+    const [row] = await this.all(statement, values)
+    if (row === undefined) throw missing?.() ?? new Error(`No row came back from: ${statement.sql}`)
+    return row
+  }
+}
+
+/** One owner's rows. Everything it runs is bound to that owner by all three walls; the owner cannot be changed. */
+export class UserScope extends Scope<'owner'> {}
+
+/** The tables that belong to nobody. */
+export class SharedScope extends Scope<'nobody'> {
+  constructor(runner: Runner) {
+    super(runner, nobody)
+  }
+}

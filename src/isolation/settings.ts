@@ -1,0 +1,94 @@
+/** A statement with its parameters, as it goes over the wire. */
+export interface BoundStatement {
+  /** Of the prepared statement; empty for none. */
+  readonly name: string
+  readonly sql: string
+  readonly parameters: readonly unknown[]
+  /** What the first columns of its one row must be. Any other answer belongs to somebody else. */
+  readonly expected?: readonly string[]
+}
+
+/** The setting that holds the value of an owner column, and that policies compare it with. */
+export const settingOf = (prefix: string, column: string): string => `${prefix}.${column}`
+
+const UNITS = [
+  ['d', 86_400_000],
+  ['h', 3_600_000],
+  ['min', 60_000],
+  ['s', 1000],
+] as const
+
+/** Milliseconds as PostgreSQL shows a setting: in the largest unit that takes no fraction. */
+function shownTime(milliseconds: number): string {
+  const [unit, size] = UNITS.find(([, size]) => milliseconds % size === 0) ?? ['ms', 1]
+  return `${milliseconds / size}${unit}`
+}
+
+/** How the statements of one audience are run. */
+export interface SettingsOptions {
+  /** Of the settings' names. */
+  prefix: string
+  /** The owner columns. */
+  columns: readonly string[]
+  /** What statements run under, where the database has roles for it. */
+  role: string
+}
+
+/**
+ * What a transaction is given in front of its statement, so that the policies apply to it; all of it ends with the
+ * transaction. It is read back: the protocol has no request ids, so what comes is known to be the asker's because it
+ * names the owner and a nonce that no other batch has.
+ *
+ * - the owner and the nonce, in settings of our own; the time-out; the role
+ * - `search_path` with `pg_temp` last, so that no temporary table stands in for a real one
+ * - DateStyle and TimeZone, so that times come in one form
+ */
+export class Settings {
+  readonly #columns: readonly string[]
+  readonly #role: string
+  readonly #set: { rls: string; plain: string }
+  readonly #read: { rls: string; plain: string }
+
+  constructor({ prefix, columns, role }: SettingsOptions) {
+    this.#columns = columns
+    this.#role = role
+    const own = [...columns, 'nonce'].map((column) => settingOf(prefix, column))
+    const set = (names: readonly string[]) =>
+      `select ${names.map((name, i) => `set_config('${name}', $${i + 1}, true)`).join(', ')}, ` +
+      "set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true), " +
+      "set_config('DateStyle', 'ISO', true), set_config('TimeZone', 'UTC', true)"
+    const read = (names: readonly string[]) =>
+      `select ${names.map((name) => `current_setting('${name}', true)`).join(', ')}`
+    const plain = [...own, 'statement_timeout']
+    this.#set = { rls: set([...plain, 'role']), plain: set(plain) }
+    this.#read = { rls: read([...plain, 'role']), plain: read(plain) }
+  }
+
+  /**
+   * @param owner the values of the owner columns; none for statements that belong to nobody
+   * @param nonce of the batch
+   * @param timeout milliseconds after which PostgreSQL cancels the statement, at least 1
+   * @param rls whether the statement runs under the role
+   */
+  inFront(owner: readonly string[], nonce: string, timeout: number, rls: boolean): BoundStatement {
+    const values = this.#columns.map((_, i) => owner[i] ?? '')
+    values.push(nonce, shownTime(timeout))
+    if (rls) values.push(this.#role)
+    return {
+      name: rls ? 'settings_with_role' : 'settings',
+      sql: rls ? this.#set.rls : this.#set.plain,
+      parameters: values,
+      expected: values,
+    }
+  }
+
+  /** Reads the settings once more, behind the statement: it was in the same transaction if they are still the same. */
+  behind(inFront: BoundStatement, rls: boolean): BoundStatement {
+    return {
+      name: rls ? 'settings_with_role_again' : 'settings_again',
+      sql: rls ? this.#read.rls : this.#read.plain,
+      parameters: [],
+      expected: inFront.expected,
+    }
+  }
+}

@@ -1,0 +1,232 @@
+import { createHash } from 'node:crypto'
+import {
+  type Compilable,
+  type CompiledQuery,
+  type DeleteQueryBuilder,
+  type DeleteResult,
+  DummyDriver,
+  type Expression,
+  expressionBuilder,
+  type InsertObject,
+  type InsertQueryBuilder,
+  type InsertResult,
+  Kysely,
+  PostgresAdapter,
+  PostgresIntrospector,
+  PostgresQueryCompiler,
+  type RawBuilder,
+  type SelectQueryBuilder,
+  type UpdateQueryBuilder,
+  type UpdateResult,
+} from 'kysely'
+import { type Declaration, prove } from './guard/index.ts'
+import { Owner, type OwnerColumns } from './owner.ts'
+import type { BoundStatement, Settings } from './settings.ts'
+
+type TableOf<Owned> = keyof Owned & string
+type View<Owned, T extends TableOf<Owned>> = Pick<Owned, T>
+
+/** A value that is given when the statement runs, not when it is compiled. */
+class Placeholder {
+  readonly name: string
+  constructor(name: string) {
+    this.name = name
+  }
+}
+
+/** The owner's value for one column. */
+class OwnerPlaceholder extends Placeholder {}
+
+/**
+ * The first wall: the way to build a statement on owned tables. Each builder comes already bound to the owner, and
+ * shows no other owned table to join: join `rows(…)` instead, which is bound as well.
+ */
+export interface Mine<Owned> {
+  /** The values of the owner columns, by column, for SQL written by hand: `where user_id = ${mine.owner.user_id}`. */
+  readonly owner: Readonly<Record<string, Expression<string>>>
+  selectFrom<T extends TableOf<Owned>>(table: T): SelectQueryBuilder<View<Owned, T>, T, object>
+  /** `row` without the owner columns, which are written for it. */
+  insertInto<T extends TableOf<Owned>>(
+    table: T,
+    row: InsertObject<Owned, T>,
+  ): InsertQueryBuilder<View<Owned, T>, T, InsertResult>
+  updateTable<T extends TableOf<Owned>>(table: T): UpdateQueryBuilder<View<Owned, T>, T, T, UpdateResult>
+  deleteFrom<T extends TableOf<Owned>>(table: T): DeleteQueryBuilder<View<Owned, T>, T, DeleteResult>
+  /** The owner's rows as a sub-query: `.innerJoin(mine.rows('notes').as('notes'), …)`. */
+  rows<T extends TableOf<Owned>>(table: T): SelectQueryBuilder<View<Owned, T>, T, Record<never, never>>
+}
+
+/** Placeholders for the values of a statement, by name and with their types. */
+export type Given<Values> = { readonly [K in keyof Values]-?: Expression<Values[K]> }
+
+// Known to this file alone: what is run was made here.
+const KEY = Symbol('statement')
+
+/** Whom a statement serves: one owner, or nobody in particular. */
+export type Audience = 'owner' | 'nobody'
+
+/** What a statement is built as: a Kysely query, or SQL written by hand. */
+export type Buildable<Row> = Compilable<Row> | RawBuilder<Row>
+
+/** A statement that was compiled and proved once, and is run with new values each time. */
+export class Statement<Values, Row, Of extends Audience> {
+  /**
+   * Names the prepared statement: derived from the SQL, so that equal SQL shares one. Empty where the columns follow
+   * the table's (`select *`): such a statement is not prepared, so that each answer is described.
+   */
+  readonly name: string
+  /** What the guard has proved, and what is sent. */
+  readonly sql: string
+  readonly writes: boolean
+  readonly #parameters: readonly unknown[]
+  readonly #columns: readonly string[]
+  readonly #owner: OwnerColumns<never>
+  readonly #settings: Settings
+  // Type-level only, never set.
+  declare readonly of: Of
+  declare readonly row: Row
+
+  /** @throws UnscopedStatementError if the guard cannot prove it */
+  constructor(
+    key: typeof KEY,
+    { sql, parameters }: Pick<CompiledQuery, 'sql' | 'parameters'>,
+    { declaration, owner, settings, audience }: MakerOptions<Of>,
+  ) {
+    if (key !== KEY) throw new TypeError('statements are made by statement() and sharedStatement()')
+    const owners = parameters.map((value) => (value instanceof OwnerPlaceholder ? value.name : undefined))
+    const { writes, star } = prove(sql, declaration, owners, audience)
+    this.name = star ? '' : createHash('sha256').update(sql).digest('base64url').slice(0, 16)
+    this.sql = sql
+    this.writes = writes
+    this.#parameters = parameters
+    this.#columns = declaration.owner
+    this.#owner = owner
+    this.#settings = settings
+  }
+
+  /** The statement for one owner, with the values by name as its parameters $1, $2, … */
+  bind(owner: Owner, values: Values): ScopedStatement {
+    const owned = Owner.valuesOf(owner, this.#owner)
+    const parameters = this.#parameters.map((parameter) => {
+      if (!(parameter instanceof Placeholder)) return parameter
+      if (parameter instanceof OwnerPlaceholder) return owned[this.#columns.indexOf(parameter.name)]
+      return values[parameter.name as keyof Values]
+    })
+    return new ScopedStatement(KEY, this, parameters, owned, this.#settings)
+  }
+}
+
+/** A proved statement, bound to an owner and its values: the only thing that a Runner runs. */
+export class ScopedStatement implements BoundStatement {
+  readonly name: string
+  readonly sql: string
+  readonly parameters: readonly unknown[]
+  /** Whether it changes anything, and so waits for the disk. Only affects scheduling, never correctness. */
+  readonly writes: boolean
+  readonly #owner: readonly string[]
+  readonly #settings: Settings
+
+  constructor(
+    key: typeof KEY,
+    { name, sql, writes }: { name: string; sql: string; writes: boolean },
+    parameters: readonly unknown[],
+    owner: readonly string[],
+    settings: Settings,
+  ) {
+    if (key !== KEY) throw new TypeError('only a scope binds a statement')
+    this.name = name
+    this.sql = sql
+    this.writes = writes
+    this.parameters = parameters
+    this.#owner = owner
+    this.#settings = settings
+  }
+
+  /**
+   * What goes over the wire around a statement, so that it runs for its owner and its answer is known to be its own.
+   * @returns the statement between its settings, which are read once more behind it if `seal` is true
+   * @throws TypeError for anything that no scope has made
+   */
+  static onTheWire(statement: ScopedStatement, { nonce, timeout, rls, seal }: RunOptions): BoundStatement[] {
+    const settings = statement.#settings
+    const inFront = settings.inFront(statement.#owner, nonce, timeout, rls)
+    return seal ? [inFront, statement, settings.behind(inFront, rls)] : [inFront, statement]
+  }
+}
+
+/** How a batch of statements is run. */
+export interface RunOptions {
+  /** No other batch has it. */
+  nonce: string
+  /** Milliseconds after which PostgreSQL cancels a statement. */
+  timeout: number
+  /** Whether statements run under roles of their own. */
+  rls: boolean
+  /**
+   * Whether to prove that each statement was in the same transaction as its settings. Not needed where a connection
+   * leads to one PostgreSQL session, which answers in order.
+   */
+  seal: boolean
+}
+
+const compiler = new Kysely<never>({
+  dialect: {
+    createAdapter: () => new PostgresAdapter(),
+    createDriver: () => new DummyDriver(),
+    createIntrospector: (db) => new PostgresIntrospector(db),
+    createQueryCompiler: () => new PostgresQueryCompiler(),
+  },
+})
+
+/** Kysely without a connection, for statements on tables that belong to nobody. */
+export const builder = compiler as unknown
+
+const given = new Proxy({} as Given<Record<string, never>>, {
+  get: (_target, name) => expressionBuilder<never>().val(new Placeholder(String(name)) as never),
+})
+
+export interface MakerOptions<Of extends Audience> {
+  declaration: Declaration
+  owner: OwnerColumns<never>
+  /** What the statements' transactions are given. */
+  settings: Settings
+  audience: Of
+}
+
+/** Builds, compiles and proves statements for one audience. */
+export class StatementMaker<Of extends Audience> {
+  readonly #options: MakerOptions<Of>
+
+  constructor(options: MakerOptions<Of>) {
+    this.#options = options
+  }
+
+  /** @throws UnscopedStatementError if the guard cannot prove the statement */
+  make<Values, Row>(build: (given: Given<Values>) => Buildable<Row>): Statement<Values, Row, Of> {
+    const compiled = build(given as unknown as Given<Values>).compile(compiler)
+    return new Statement(KEY, compiled, this.#options)
+  }
+}
+
+/** The builders that are bound to the owner. */
+export function mineOf<Owned>(columns: readonly string[]): Mine<Owned> {
+  const value = expressionBuilder<never>().val
+  const owner = Object.fromEntries(
+    columns.map((column) => [column, value(new OwnerPlaceholder(column) as never)]),
+  )
+  // Kysely cannot follow a table name that is itself a type parameter, so the types are restored by hand here, once.
+  const db = compiler as unknown as Kysely<Record<string, Record<string, unknown>>>
+  const bound = <Q extends { where(column: string, operator: '=', value: unknown): Q }>(
+    query: Q,
+    table: string,
+  ): Q => columns.reduce((q, column) => q.where(`${table}.${column}`, '=', owner[column]), query)
+  const mine = {
+    owner,
+    selectFrom: (table: string) => bound(db.selectFrom(table) as never, table),
+    insertInto: (table: string, row: object) => db.insertInto(table).values({ ...row, ...owner } as never),
+    updateTable: (table: string) => bound(db.updateTable(table) as never, table),
+    deleteFrom: (table: string) => bound(db.deleteFrom(table) as never, table),
+    rows: (table: string) => bound(db.selectFrom(table) as never, table),
+  }
+  return mine as unknown as Mine<Owned>
+}

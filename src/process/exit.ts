@@ -1,0 +1,38 @@
+import pg from 'pg'
+import { ConfigError } from '../config.ts'
+import { DataDirectoryError, isPassingFault } from '../database/index.ts'
+import { MissingGrantError } from '../isolation/index.ts'
+
+// Their messages are written for people.
+const EXPECTED = [ConfigError, DataDirectoryError, MissingGrantError]
+
+/** Ends the process with one sentence on standard error, or the whole stack where the error is a bug. Exit code 1. */
+export function exitWith(error: unknown): never {
+  process.stderr.write(
+    `taskward: ${explain(error as Error & Partial<NodeJS.ErrnoException> & { port?: number })}\n`,
+  )
+  process.exit(1)
+}
+
+/** What went wrong and what to do, in a sentence, or the stack of an error that nobody expected. */
+export function explain(error: Error & Partial<NodeJS.ErrnoException> & { port?: number }): string {
+  if (error.code?.startsWith('ERR_PARSE_ARGS_')) return error.message
+  if (EXPECTED.some((known) => error instanceof known)) return error.message.replaceAll('\n', '\ntaskward: ')
+  switch (error.syscall === 'listen' ? error.code : undefined) {
+    case 'EADDRINUSE':
+      return `Port ${error.port} is taken by another process. Stop it, or set PORT to a free one.`
+    case 'EACCES':
+      return `Port ${error.port} may not be used by this user. Set PORT to 1024 or more.`
+    case 'EADDRNOTAVAIL':
+    case 'ENOTFOUND':
+      return `HOST is not an address of this machine. Set it to 0.0.0.0 or 127.0.0.1.`
+  }
+  if (error instanceof pg.DatabaseError && /^(28|3D)/.test(error.code ?? '')) return refused(error)
+  if (isPassingFault(error)) {
+    return `The database does not answer (${error.message || error.code}). Is it running, and is DATABASE_URL right?`
+  }
+  if (error instanceof pg.DatabaseError) return refused(error)
+  return error.stack ?? String(error)
+}
+
+const refused = ({ message }: Error) => `The database refused: ${message}. Is DATABASE_URL right?`

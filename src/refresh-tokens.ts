@@ -1,0 +1,128 @@
+import { createHash, randomBytes, randomUUID } from 'node:crypto'
+import { sql } from 'kysely'
+import type { Given, SharedScope } from './isolation/index.ts'
+import { unauthorized } from './problem.ts'
+import { sharedStatement } from './tables.ts'
+
+/** A refresh token that was just made: it is shown once. */
+export interface IssuedToken {
+  refreshToken: string
+  /** All refresh tokens that come from one sign-in. */
+  family: string
+}
+
+type Token = { hash: string; family: string; account_id: string; expires_at: Date }
+type Family = { family: string; account_id: string }
+
+const keepToken = sharedStatement((db, { hash, family, account_id, expires_at }: Given<Token>) =>
+  db.insertInto('refresh_tokens').values({ hash, family, account_id, expires_at }).returning('family'),
+)
+
+// One statement, so that of two requests with the same token one at most gets the next.
+const rotate = sharedStatement((db, given: Given<{ spent: string; hash: string; expires_at: Date }>) =>
+  db
+    .with('spent', (cte) =>
+      cte
+        .updateTable('refresh_tokens')
+        .set({ spent_at: sql<Date>`now()` })
+        .where('hash', '=', given.spent)
+        .where('spent_at', 'is', null)
+        .where('expires_at', '>', sql<Date>`now()`)
+        .returning(['family', 'account_id']),
+    )
+    .insertInto('refresh_tokens')
+    .columns(['hash', 'family', 'account_id', 'expires_at'])
+    .expression((eb) =>
+      eb
+        .selectFrom('spent')
+        .select([
+          eb.cast<string>(given.hash, 'text').as('hash'),
+          'family',
+          'account_id',
+          eb.cast<Date>(given.expires_at, 'timestamptz').as('expires_at'),
+        ]),
+    )
+    .returning(['family', 'account_id']),
+)
+
+const findFamily = sharedStatement((db, given: Given<{ hash: string }>) =>
+  db.selectFrom('refresh_tokens').select(['family', 'account_id']).where('hash', '=', given.hash),
+)
+
+const revokeFamily = sharedStatement((db, given: Given<Family>) =>
+  db
+    .deleteFrom('refresh_tokens')
+    .where('family', '=', given.family)
+    .where('account_id', '=', given.account_id)
+    .returning('account_id'),
+)
+
+const sweepExpired = sharedStatement((db) =>
+  db
+    .deleteFrom('refresh_tokens')
+    .where('expires_at', '<', sql<Date>`now()`)
+    .returning('family'),
+)
+
+export const invalidRefreshToken = () => unauthorized('invalid_refresh_token', 'Invalid refresh token')
+
+const hashOf = (token: string) => createHash('sha256').update(token).digest('hex')
+
+/** The refresh tokens of local accounts: each is spent once, for the next. */
+export class RefreshTokens {
+  readonly #scope: SharedScope
+  readonly #seconds: number
+
+  /** @param seconds how long a refresh token is valid */
+  constructor(scope: SharedScope, seconds: number) {
+    this.#scope = scope
+    this.#seconds = seconds
+  }
+
+  /** The first refresh token of a sign-in. */
+  async issue(accountId: string): Promise<IssuedToken> {
+    const { refreshToken, ...token } = this.#next()
+    const family = randomUUID()
+    await this.#scope.one(keepToken, { ...token, family, account_id: accountId })
+    return { refreshToken, family }
+  }
+
+  /**
+   * Spends a token for the next. One that was spent before has been stolen, or its successor has: all that came from
+   * that sign-in end (RFC 9700, 4.14).
+   * @throws HttpProblem 401 invalid_refresh_token
+   */
+  async rotate(spent: string): Promise<IssuedToken & { accountId: string }> {
+    const { refreshToken, ...token } = this.#next()
+    const hash = hashOf(spent)
+    const rotated = await this.#scope.first(rotate, { ...token, spent: hash })
+    if (!rotated) {
+      const stolen = await this.#scope.first(findFamily, { hash })
+      if (stolen) await this.revoke(stolen)
+      throw invalidRefreshToken()
+    }
+    return { refreshToken, family: rotated.family, accountId: rotated.account_id }
+  }
+
+  /** Ends all tokens that came from one sign-in. */
+  async revoke(family: Family): Promise<void> {
+    let ended: unknown[]
+    // A concurrent refresh may insert its token after our delete took its snapshot: repeat until a delete finds none.
+    do ended = await this.#scope.all(revokeFamily, family)
+    while (ended.length > 0)
+  }
+
+  /** Removes expired tokens; returns how many. */
+  async sweep(): Promise<number> {
+    return (await this.#scope.all(sweepExpired, {})).length
+  }
+
+  #next(): { refreshToken: string; hash: string; expires_at: Date } {
+    const refreshToken = randomBytes(32).toString('base64url')
+    return {
+      refreshToken,
+      hash: hashOf(refreshToken),
+      expires_at: new Date(Date.now() + this.#seconds * 1000),
+    }
+  }
+}

@@ -1,0 +1,64 @@
+import type { Accounts } from './accounts.ts'
+import type { OwnedTable, UserScope } from './isolation/index.ts'
+import { isolation } from './tables.ts'
+import type { User } from './tokens/index.ts'
+
+const PAGE = 500
+
+export interface UserDataOptions {
+  user: Pick<User, 'id' | 'email'>
+  scope: UserScope
+  /** Local accounts, where there are any. */
+  accounts: Accounts | undefined
+}
+
+/** All that is held about a user: their account, and their rows in every owned table that is declared. */
+export class UserData {
+  readonly #user: UserDataOptions['user']
+  readonly #scope: UserScope
+  readonly #accounts: Accounts | undefined
+
+  constructor({ user: { id, email }, scope, accounts }: UserDataOptions) {
+    this.#user = { id, email }
+    this.#scope = scope
+    this.#accounts = accounts
+  }
+
+  /** As one JSON object, in pieces, so that it takes no more memory than a page of rows. */
+  async *export(): AsyncGenerator<string> {
+    const account = (await this.#accounts?.find(this.#user.id)) ?? null
+    yield JSON.stringify({ user: this.#user, account }).slice(0, -1)
+    for (const table of isolation.tables) {
+      yield `,${JSON.stringify(table.name)}:[`
+      let separator = ''
+      for await (const row of this.#rows(table)) {
+        yield separator + JSON.stringify(row)
+        separator = ','
+      }
+      yield ']'
+    }
+    yield '}'
+  }
+
+  /**
+   * Deletes all of it, in one transaction.
+   * @param password of the local account, if the user has one
+   * @throws HttpProblem 401 invalid_credentials if it is not the account's password
+   */
+  async erase(password?: string): Promise<void> {
+    const account = (await this.#accounts?.removal(this.#user.id, password)) ?? []
+    // Tables may refer to those that are declared before them.
+    const rows = isolation.tables.toReversed().map(({ deleteAll }) => this.#scope.bind(deleteAll, {}))
+    await this.#scope.transaction([...account, ...rows])
+  }
+
+  /** The user's rows of one table, last key first, read page by page. */
+  async *#rows({ firstPage, nextPage, key }: OwnedTable): AsyncGenerator<Record<string, unknown>> {
+    let page = await this.#scope.all(firstPage, { limit: PAGE })
+    while (page.length > 0) {
+      yield* page
+      if (page.length < PAGE) return
+      page = await this.#scope.all(nextPage, { limit: PAGE, after: page.at(-1)?.[key] })
+    }
+  }
+}

@@ -1,0 +1,52 @@
+import { CompiledQuery, sql } from 'kysely'
+import { buildApp } from '../../src/app.ts'
+import type { Database } from '../../src/database/index.ts'
+import { createLogger } from '../../src/log.ts'
+import { isolate, type ScopedStatement, SharedScope, type UserScope } from '../../src/isolation/index.ts'
+import { environment, identity } from './app.ts'
+
+/** Runs raw SQL under a role as the walls do, but without types and guard: what no statement of the service can do. */
+export function asRole(
+  db: Database,
+  { role = 'taskward_user', user = '' }: { role?: string; user?: string },
+  text: string,
+  ...parameters: unknown[]
+): Promise<Record<string, unknown>[]> {
+  return db.asLogin((login) =>
+    login.transaction().execute(async (trx) => {
+      if (db.rls) await sql`select set_config('role', ${role}, true)`.execute(trx)
+      await sql`select set_config('app.user_id', ${user}, true)`.execute(trx)
+      const { rows } = await trx.executeQuery(CompiledQuery.raw(text, parameters))
+      return rows as Record<string, unknown>[]
+    }),
+  )
+}
+
+/** A scope as requests get it: only a verified token makes one. */
+export async function scopeOf(db: Database, user: string): Promise<UserScope> {
+  const app = await buildApp({ env: environment, database: db, logger: createLogger({ write() {} }) })
+  let scope: UserScope | undefined
+  app.get('/scope', { onRequest: app.authenticate }, async (request) => {
+    scope = request.scope
+    return ''
+  })
+  await app.inject({ url: '/scope', headers: (await identity(user)).headers })
+  await app.close()
+  return scope as UserScope
+}
+
+const { sharedStatement } = isolate<never, Record<never, never>, Record<never, never>>({
+  owner: { user_id: () => '' },
+  settings: 'app',
+  roles: { owned: 'taskward_user', shared: 'taskward_service' },
+  owned: {},
+  shared: {},
+  functions: ['pg_sleep'],
+})
+const divide = sharedStatement(() => sql`select 1 / 0 as one`)
+const sleep = sharedStatement(() => sql`select pg_sleep(0.5)`)
+
+/** A statement that fails when it is run. */
+export const failing = (db: Database): ScopedStatement => new SharedScope(db).bind(divide, {})
+/** One that takes half a second. */
+export const slow = (db: Database): ScopedStatement => new SharedScope(db).bind(sleep, {})
