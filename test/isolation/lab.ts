@@ -15,6 +15,7 @@ const USERS = ['alice', 'bob']
 
 /** A database of two users without row-level security: shows what a statement that was let through would do. */
 export class Lab {
+  readonly embedded: boolean
   readonly #client: pg.PoolClient
   readonly #owned: readonly string[]
   readonly #all: string
@@ -23,7 +24,9 @@ export class Lab {
   private constructor(
     client: pg.PoolClient,
     { owned, shared }: { owned: readonly string[]; shared: readonly string[] },
+    embedded: boolean,
   ) {
+    this.embedded = embedded
     this.#client = client
     this.#owned = owned
     this.#all = [...owned, ...shared]
@@ -48,7 +51,7 @@ export class Lab {
     await client.query("set time zone 'UTC'")
     await client.query("set statement_timeout = '5s'")
     await client.query(schema)
-    const lab = new Lab(client, tables)
+    const lab = new Lab(client, tables, embedded !== undefined)
     lab.#before = (await lab.run('select 1', [])).state
     return lab
   }

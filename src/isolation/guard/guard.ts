@@ -33,7 +33,6 @@ import {
   type Node,
   only,
   placed,
-  stringsOf,
   type Relation,
 } from './equalities.ts'
 import { listed, rest, walk } from './lists.ts'
@@ -46,6 +45,7 @@ import {
   combined,
   from,
   join,
+  kept,
   placeholder,
   proved,
   table,
@@ -245,11 +245,4 @@ function inserted(
         name,
       )
   }
-}
-
-/** Refuses to change an owner column. */
-function kept({ owned: name }: Relation, list: Node[] = [], env: Env): void {
-  const written = list.flatMap(({ ResTarget: target }) => [target.name, ...stringsOf(target.indirection)])
-  const column = env.owner.find((column) => written.includes(column))
-  if (name && column) refuse(`${column} says who owns a row of ${name}, and no statement may change it`, name)
 }

@@ -181,6 +181,13 @@ export function bound(
     )
 }
 
+/** Refuses to change an owner column. */
+export function kept({ owned: name }: Relation, list: Node[] = [], env: Env): void {
+  const written = list.flatMap(({ ResTarget: target }) => [target.name, ...stringsOf(target.indirection)])
+  const column = env.owner.find((column) => written.includes(column))
+  if (name && column) refuse(`${column} says who owns a row of ${name}, and no statement may change it`, name)
+}
+
 /** The columns of a list of outputs. */
 export function columnsOf(targets: Node[] = [], env: Env): readonly Column[] {
   return targets.flatMap(({ ResTarget: { name, val } }): readonly Column[] => {
