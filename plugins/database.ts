@@ -24,7 +24,7 @@ declare module 'fastify' {
 }
 
 export interface DatabasePluginOptions {
-  /** One that is open already, and stays open when the app closes. */
+  /** One that is open and migrated already, and stays open when the app closes. */
   database?: Database
 }
 
@@ -47,7 +47,7 @@ export default fp<DatabasePluginOptions>(
     if (!database) app.addHook('onClose', () => db.close())
 
     // In production `npm run migrate` does it, before the deploy; the embedded database has no one else to do it.
-    if (db.embedded || NODE_ENV !== 'production') {
+    if (!database && (db.embedded || NODE_ENV !== 'production')) {
       const done = await migrateAs(app.config.owner, db)
       if (done.length > 0) app.log.info({ migrations: done }, 'database migrated')
     }

@@ -26,7 +26,7 @@ import { createLogger, RequestLog, requestLogger } from './log.ts'
 export interface AppOptions {
   /** The environment: schemas/env.ts says what of it is read. */
   env: Variables
-  /** An open database to use instead of DATABASE_URL; it stays open when the app closes. */
+  /** An open, migrated database to use instead of DATABASE_URL; it stays open when the app closes. */
   database?: Database
   /** Where the log goes. Default: JSON to standard output. */
   logger?: FastifyBaseLogger

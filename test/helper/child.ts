@@ -4,6 +4,7 @@ import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { pathToFileURL } from 'node:url'
 import type { Test } from 'tap'
 import { SECRET } from './app.ts'
 import { embeddedUrl } from './database.ts'
@@ -18,6 +19,8 @@ export const NOWHERE = `postgres://ada:${PASSWORD}@127.0.0.1:1/none`
 export const PRODUCTION = { NODE_ENV: 'production', FRONTEND_URL: 'https://app.example.com' }
 
 const COMPILE_CACHE = resolve(process.env.NODE_COMPILE_CACHE ?? join(ROOT, '.tap', 'compile-cache'))
+
+const NODE_OPTIONS = `--import=${pathToFileURL(join(import.meta.dirname, 'baseline.ts'))}`
 
 interface Ended {
   code: number | null
@@ -34,10 +37,10 @@ export class Child {
 
   constructor(t: Test, args: string[], env: Record<string, string | undefined>, cwd: string) {
     // With a process group of its own, so that none of its children is left behind.
-    this.process = spawn(process.execPath, ['--liftoff-only', ...args], {
+    this.process = spawn(process.execPath, args, {
       cwd,
       detached: true,
-      env: { NODE_COMPILE_CACHE: COMPILE_CACHE, ...env },
+      env: { NODE_COMPILE_CACHE: COMPILE_CACHE, NODE_OPTIONS, ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     this.process.stdout?.setEncoding('utf8').on('data', (chunk) => (this.stdout += chunk))

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { rmSync } from 'node:fs'
-import tap from 'tap'
+import tap, { type Test } from 'tap'
 import { connect, type Database, type DatabaseOptions } from '../../src/database/index.ts'
 import { copyTemplate, createDatabase, dropDatabase } from './template.ts'
 
@@ -8,14 +8,14 @@ let opened: Promise<Database> | undefined
 
 /** The database of this test file, with its tables: the embedded one, or one on the server of TEST_DATABASE_URL. */
 export function database(): Promise<Database> {
-  opened ??= openDatabase()
+  opened ??= openDatabase(tap)
   return opened
 }
 
-/** Opens another database, with its tables, that is gone when the file is done. */
-export async function openDatabase(options: Omit<DatabaseOptions, 'url'> = {}): Promise<Database> {
+/** Opens another database, with its tables, that is closed when the test ends. */
+export async function openDatabase(t: Test, options: Omit<DatabaseOptions, 'url'> = {}): Promise<Database> {
   const db = await connect({ url: await migratedUrl(), ...options })
-  tap.teardown(() => db.close())
+  t.teardown(() => db.close())
   return db
 }
 

@@ -119,7 +119,7 @@ t.test(`${USERS} users at once on few connections, with failures in between`, as
 })
 
 t.test('/ready answers while every connection is busy', async (t) => {
-  const db = await openDatabase({ poolMax: 2 })
+  const db = await openDatabase(t, { poolMax: 2 })
   const app = await build(t, { database: db })
   const { headers } = await identity()
   t.equal((await app.inject('/ready')).statusCode, 200, '/ready is 200 while idle')

@@ -65,7 +65,7 @@ t.test('the role of the tables that belong to nobody cannot see those of users',
 })
 
 t.test('a scope leaves nothing behind on its connection', async (t) => {
-  const db = await openDatabase({ poolMax: 1 })
+  const db = await openDatabase(t, { poolMax: 1 })
   const [ada, bob] = [await scopeOf(db, 'ada'), await scopeOf(db, 'bob')]
   const tasks = { ada: new Tasks(ada), bob: new Tasks(bob) }
   await tasks.ada.create({ title: 'hers' })
@@ -77,7 +77,7 @@ t.test('a scope leaves nothing behind on its connection', async (t) => {
 
 t.test('DATABASE_RLS=off is told', async (t) => {
   const lines: string[] = []
-  const db = await openDatabase({ rls: false })
+  const db = await openDatabase(t, { rls: false })
   const app = await build(t, { database: db, onLog: (line) => lines.push(line) })
   t.match(
     (await app.inject('/ready')).json(),

@@ -73,11 +73,15 @@ t.test('what it cannot start with', async (t) => {
 
   await t.test('a taken port', async (t) => {
     const PORT = String(await listen(t, createServer()))
-    const variables = { PORT, DATABASE_URL: await embeddedUrl() }
-    await fails(t, dev(t, folder, variables), new RegExp(`Port ${PORT} is taken`))
+    const taken = new RegExp(`Port ${PORT} is taken`)
+    await fails(t, dev(t, folder, { PORT, DATABASE_URL: await embeddedUrl() }), taken)
+  })
+
+  await t.test('a wrong value, with a new .env', async (t) => {
     const secret = secretOf(file)
     rmSync(file)
-    await fails(t, dev(t, folder, variables), /is taken/)
+    await fails(t, dev(t, folder, { PORT: 'http' }), /PORT must be integer/)
+    t.match(secretOf(file), /^[\w-]{43}$/, '.env was made')
     t.not(secretOf(file), secret, 'each .env has a secret of its own')
   })
 
