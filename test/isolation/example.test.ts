@@ -35,6 +35,7 @@ t.test("docs/isolation.md's own table works as written, and the walls and the wa
   const include = ['src', 'plugins', 'routes', 'schemas', 'test/isolation/types.ts']
   writeFileSync(join(folder, 'example.json'), JSON.stringify({ extends: './tsconfig.json', include }))
   t.doesNotThrow(() => node('node_modules/typescript/bin/tsc', '-p', 'example.json'), 'it compiles')
+  t.teardown(() => node('test/helper/finish.ts')) // its migrations make a database to copy of their own
   const walk = node('--liftoff-only', 'test/isolation/routes.test.ts')
   t.match(walk, /^ok 1 - no route gives a stranger anything/m, 'the walk passes')
   t.match(walk, 'GET /notes/{id}, POST /notes', 'the new routes are walked')
