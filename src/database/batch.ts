@@ -17,7 +17,7 @@ import { type Parser, parserOf, toText } from './values.ts'
 interface Wire {
   stream: { cork(): void; uncork(): void; destroy(error: Error): void }
   close(message: { type: 'S'; name: string }): void
-  parse(message: { name: string; text: string; types: number[] }): void
+  parse(message: { name: string; text: string; types: readonly number[] }): void
   bind(message: { statement: string; values: readonly unknown[] }): void
   describe(message: { type: 'P'; name: string }): void
   execute(message: object): void
@@ -75,12 +75,12 @@ class Batch extends pg.Query {
     setImmediate(() => wire.stream.uncork())
     const known = columnsOn(wire)
     for (let i = 0; i < this.#statements.length; i++) {
-      const { name, sql } = this.#statements[i] as BoundStatement
+      const { name, sql, types } = this.#statements[i] as BoundStatement
       const columns = name === '' ? undefined : known.get(name)
       this.#columns.push(columns)
       if (!columns) {
         if (name !== '') wire.close({ type: 'S', name }) // may be left over from a failed attempt
-        wire.parse({ name, text: sql, types: [] })
+        wire.parse({ name, text: sql, types: types ?? [] })
       }
       wire.bind({ statement: name, values: values[i] as unknown[] })
       if (!columns) wire.describe({ type: 'P', name: '' })

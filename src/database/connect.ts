@@ -99,7 +99,9 @@ export async function connect({
   async function run(statements: readonly ScopedStatement[], sealed = false): Promise<unknown[][]> {
     const options = { nonce: nextNonce(), timeout: statementTimeout, rls, seal: sealed || !prepare }
     const batch = statements.flatMap((statement) => ScopedStatement.onTheWire(statement, options))
-    const sent = prepare ? batch : batch.map((statement) => ({ ...statement, name: '' }))
+    const sent = prepare
+      ? batch
+      : batch.map(({ sql, parameters, types, expected }) => ({ name: '', sql, parameters, types, expected }))
     const writes = statements.some((statement) => statement.writes)
     const rows = await multiplexer.run(writes, (client) => runBatch(client, sent))
     const step = options.seal ? 3 : 2

@@ -4,6 +4,8 @@ export interface BoundStatement {
   readonly name: string
   readonly sql: string
   readonly parameters: readonly unknown[]
+  /** PostgreSQL's object id of each parameter's type; 0, or none, lets the server infer it. */
+  readonly types?: readonly number[]
   /** What the first columns of its one row must be. Any other answer belongs to somebody else. */
   readonly expected?: readonly string[]
 }

@@ -62,6 +62,10 @@ export type Given<Values> = { readonly [K in keyof Values]-?: Expression<Values[
 // Known to this file alone: what is run was made here.
 const KEY = Symbol('statement')
 
+// Object ids of pg_type.
+const INFERRED = 0
+const TEXT = 25
+
 /** Whom a statement serves: one owner, or nobody in particular. */
 export type Audience = 'owner' | 'nobody'
 
@@ -78,6 +82,8 @@ export class Statement<Values, Row, Of extends Audience> {
   /** What the guard has proved, and what is sent. */
   readonly sql: string
   readonly writes: boolean
+  /** Of the parameters: an owner is text. Where the server inferred it, its first use could make it another type. */
+  readonly types: readonly number[]
   readonly #parameters: readonly unknown[]
   readonly #columns: readonly string[]
   readonly #owner: OwnerColumns<never>
@@ -98,6 +104,7 @@ export class Statement<Values, Row, Of extends Audience> {
     this.name = star ? '' : createHash('sha256').update(sql).digest('base64url').slice(0, 16)
     this.sql = sql
     this.writes = writes
+    this.types = owners.map((owner) => (owner === undefined ? INFERRED : TEXT))
     this.#parameters = parameters
     this.#columns = declaration.owner
     this.#owner = owner
@@ -121,6 +128,7 @@ export class ScopedStatement implements BoundStatement {
   readonly name: string
   readonly sql: string
   readonly parameters: readonly unknown[]
+  readonly types: readonly number[]
   /** Whether it changes anything, and so waits for the disk. Only affects scheduling, never correctness. */
   readonly writes: boolean
   readonly #owner: readonly string[]
@@ -128,7 +136,12 @@ export class ScopedStatement implements BoundStatement {
 
   constructor(
     key: typeof KEY,
-    { name, sql, writes }: { name: string; sql: string; writes: boolean },
+    {
+      name,
+      sql,
+      types,
+      writes,
+    }: Omit<BoundStatement, 'parameters'> & { types: readonly number[]; writes: boolean },
     parameters: readonly unknown[],
     owner: readonly string[],
     settings: Settings,
@@ -136,6 +149,7 @@ export class ScopedStatement implements BoundStatement {
     if (key !== KEY) throw new TypeError('only a scope binds a statement')
     this.name = name
     this.sql = sql
+    this.types = types
     this.writes = writes
     this.parameters = parameters
     this.#owner = owner
