@@ -90,7 +90,7 @@ t.test('several processes', { skip }, async (t) => {
   t.equal(stderr, '', 'nothing on standard error')
   t.match(
     stdout,
-    /"signal":"SIGKILL","msg":"a process ended unasked: starting another"/,
+    /"signal":"SIGKILL","msg":"worker exited unexpectedly, restarting"/,
     'the lost one is logged',
   )
   t.same(workersOf(server), [], 'none is left')
