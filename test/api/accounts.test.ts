@@ -172,7 +172,13 @@ t.test('e-mail addresses', async (t) => {
 
   t.test('that cannot be one', async (t) => {
     const nul = `a\u0000${randomUUID()}@example.com`
-    for (const email of ['', 'ada', 'ada@', '@example.com', 'a b@example.com', 'ada@example', nul, 1, null]) {
+    const unseen = ['\u200b', '\u2060', '\u00ad', '\u2800', '\u3164'].map(
+      (letter) => `ada@example.com${letter}`,
+    )
+    for (const email of [
+      ...['', 'ada', 'ada@', '@example.com', 'a b@example.com', 'ada@example', nul, 1, null],
+      ...unseen,
+    ]) {
       const response = await post(app, 'signup', { ...person(), email })
       t.equal(response.statusCode, 422, JSON.stringify(email))
     }

@@ -151,6 +151,12 @@ t.test('sign-out', async (t) => {
     'and with an earlier token of the sign-in',
   )
   t.equal((await post(app, 'signout', {}, ada.headers)).statusCode, 200, 'twice is harmless')
+
+  for (const sid of ['abc', '', 7, null, { $ne: '' }, 'x'.repeat(999), "' or true --"]) {
+    const token = await mint({ sub: ada.user.id, sid })
+    const response = await post(app, 'signout', {}, bearer(token))
+    t.equal(response.statusCode, 200, `a session id of another issuer ends nothing: ${JSON.stringify(sid)}`)
+  }
   t.equal((await refresh(app, phone.refresh_token)).statusCode, 200, 'the other sign-in lives')
 
   const stranger = await signUp(app)
