@@ -28,6 +28,9 @@ export interface DatabasePluginOptions {
   database?: Database
 }
 
+// After plugins/drain has stopped listening, and before it cuts connections.
+const INTERRUPT_AFTER_MS = 3_000
+
 /** Opens the database and binds each request to its user's rows. */
 export default fp<DatabasePluginOptions>(
   async (app, { database }) => {
@@ -45,6 +48,8 @@ export default fp<DatabasePluginOptions>(
         onConnectionError: (err) => app.log.warn({ err }, 'a database connection broke while idle'),
       }))
     if (!database) app.addHook('onClose', () => db.close())
+    // A database that does not answer must not hold the shutdown: those who wait for it get their 503.
+    app.addHook('preClose', async () => void setTimeout(() => db.interrupt(), INTERRUPT_AFTER_MS).unref())
 
     // In production `npm run migrate` does it, before the deploy; the embedded database has no one else to do it.
     if (!database && (db.embedded || NODE_ENV !== 'production')) {

@@ -16,6 +16,8 @@ declare module 'fastify' {
   }
 }
 
+const LINGER_MS = 1_000
+
 const CLIENT_ERRORS: Record<string, HttpProblem> = {
   HPE_HEADER_OVERFLOW: new HttpProblem(
     431,
@@ -89,6 +91,8 @@ export function clientErrorHandler(
   const body = JSON.stringify(bodyOf(problem, id))
   const { statusCode: status, code } = problem
   this.log.info({ request_id: id, status, code, reason: error.code }, 'request')
+  // A client that keeps its half of the connection open would keep the socket for ever.
+  setTimeout(() => socket.destroy(), LINGER_MS).unref()
   socket.end(
     [
       `HTTP/1.1 ${problem.statusCode} ${STATUS_CODES[problem.statusCode]}`,

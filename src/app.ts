@@ -33,7 +33,9 @@ export interface AppOptions {
 }
 
 const BODY_LIMIT_BYTES = 64 * 1024
+const HEADERS_TIMEOUT_MS = 10_000
 const REQUEST_TIMEOUT_MS = 15_000
+const TIMEOUT_CHECK_MS = 1_000
 // Longer than the proxies in front keep a connection, so that they never write to one that is just being closed.
 const KEEP_ALIVE_TIMEOUT_MS = 72_000
 
@@ -57,7 +59,11 @@ export async function buildApp({ env: variables, database: db, logger = createLo
     genReqId: requestId,
     childLoggerFactory: requestLogger,
     bodyLimit: BODY_LIMIT_BYTES,
-    http: { requireHostHeader: false }, // checked in plugins/host, so that the 400 has our body
+    http: {
+      requireHostHeader: false, // checked in plugins/host, so that the 400 has our body
+      headersTimeout: HEADERS_TIMEOUT_MS, // Node.js swaps it with requestTimeout where it is the longer one
+      connectionsCheckingInterval: TIMEOUT_CHECK_MS,
+    },
     requestTimeout: REQUEST_TIMEOUT_MS,
     keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
     return503OnClosing: false, // requests already accepted are still answered while draining
@@ -70,8 +76,8 @@ export async function buildApp({ env: variables, database: db, logger = createLo
 
   await app.register(errors)
   await app.register(notFound, router)
-  await app.register(drain)
   await app.register(env, { env: variables })
+  await app.register(drain)
   await app.register(requestIds)
   await app.register(host)
   await app.register(securityHeaders)

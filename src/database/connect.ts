@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Kysely, PostgresDialect } from 'kysely'
 import pg from 'pg'
 import { type Runner, ScopedStatement } from '../isolation/index.ts'
@@ -43,6 +44,8 @@ export interface Database extends Runner {
    * @param timeout milliseconds for each query; undefined for no limit
    */
   asLogin<T>(use: (db: Kysely<never>) => Promise<T>, timeout?: number): Promise<T>
+  /** Cuts every connection that a statement is under way on: those statements fail. */
+  interrupt(): void
   close(): Promise<void>
 }
 
@@ -50,6 +53,8 @@ const CONNECT_TIMEOUT_MS = 3_000
 const STATEMENT_TIMEOUT_MS = 5_000
 // How much longer to wait for a server that should have ended a statement by itself, but does not answer at all.
 const ANSWER_TIMEOUT_MS = 1_000
+// How long to wait for idle connections to end, on a server that does not answer.
+const CLOSE_TIMEOUT_MS = 1_000
 
 // Unique over processes, too: several may share a pooler's connections.
 const PROCESS = randomUUID()
@@ -123,9 +128,11 @@ export async function connect({
     statementTimeout,
     run,
     asLogin,
+    interrupt: () => multiplexer.interrupt(),
     async close() {
       multiplexer.close()
-      await pool.end()
+      multiplexer.interrupt()
+      await Promise.race([pool.end(), sleep(CLOSE_TIMEOUT_MS, undefined, { ref: false })])
       await embedded?.close()
     },
   }

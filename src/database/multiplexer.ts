@@ -93,6 +93,15 @@ export class Multiplexer {
     }
   }
 
+  /** Cuts every connection with batches under way, and refuses those that wait. */
+  interrupt(): void {
+    const error = new Error('Connection terminated: the service is shutting down')
+    for (const { connections, waiting } of [this.#reads, this.#writes]) {
+      for (const { client } of connections) if (client) hangUp(client, error)
+      for (const { reject } of waiting.splice(0)) reject(error)
+    }
+  }
+
   /** Ends the watch; the connections are the pool's to close. */
   close(): void {
     clearInterval(this.#watch)
