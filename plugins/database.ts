@@ -49,7 +49,9 @@ export default fp<DatabasePluginOptions>(
       }))
     if (!database) app.addHook('onClose', () => db.close())
     // A database that does not answer must not hold the shutdown: those who wait for it get their 503.
-    app.addHook('preClose', async () => void setTimeout(() => db.interrupt(), INTERRUPT_AFTER_MS).unref())
+    app.addHook('preClose', async () => {
+      setTimeout(() => db.interrupt(), INTERRUPT_AFTER_MS).unref()
+    })
 
     // In production `npm run migrate` does it, before the deploy; the embedded database has no one else to do it.
     if (!database && (db.embedded || NODE_ENV !== 'production')) {
