@@ -28,8 +28,8 @@ export interface DatabasePluginOptions {
   database?: Database
 }
 
-// After plugins/drain has stopped listening, and before it cuts connections.
-const INTERRUPT_AFTER_MS = 3_000
+// Before plugins/drain cuts the connections of those who wait.
+const INTERRUPT_AFTER_MS = 2_500
 
 /** Opens the database and binds each request to its user's rows. */
 export default fp<DatabasePluginOptions>(

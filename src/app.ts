@@ -77,7 +77,6 @@ export async function buildApp({ env: variables, database: db, logger = createLo
   await app.register(errors)
   await app.register(notFound, router)
   await app.register(env, { env: variables })
-  await app.register(drain)
   await app.register(requestIds)
   await app.register(host)
   await app.register(securityHeaders)
@@ -89,6 +88,7 @@ export async function buildApp({ env: variables, database: db, logger = createLo
   await app.register(jwt)
   await app.register(database, { database: db })
   await app.register(accounts)
+  await app.register(drain)
 
   await app.register(service)
   await app.register(accountRoutes)

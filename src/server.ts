@@ -21,6 +21,7 @@ async function serve(): Promise<void> {
   const app = await buildApp({ env: process.env, logger })
   const { close } = closeWithGrace({ delay: DRAIN_MS, logger }, async ({ err }) => {
     if (err) app.log.fatal({ err }, 'uncaught error, shutting down')
+    await app.drain()
     await app.close()
   })
   cluster.worker?.on('message', (message) => {
