@@ -12,7 +12,7 @@ export interface Account {
   name: string
 }
 
-/** What a sign-in gives: who it is, and the secret for the next token. */
+/** What a sign-in returns: the account, and the refresh token for its next access token. */
 export interface Grant extends IssuedToken {
   account: Account
 }
@@ -56,7 +56,7 @@ export interface AccountsOptions {
   refreshTokens: RefreshTokens
 }
 
-/** Local accounts, for those without Better Auth. */
+/** Local accounts, for deployments without Better Auth. */
 export class Accounts {
   readonly #scope: SharedScope
   readonly #passwords: Passwords
@@ -75,7 +75,7 @@ export class Accounts {
     return this.#grant(await this.#scope.one(create, values, emailTaken))
   }
 
-  /** @throws HttpProblem 401 invalid_credentials, in the same time for an unknown account; 400 inactive_user */
+  /** @throws HttpProblem 401 invalid_credentials, after the same time for an unknown account; 400 inactive_user */
   async signIn({ email, password }: SignIn): Promise<Grant> {
     const account = await this.#scope.first(findByEmail, { email: normalise(email) })
     if (!(await this.#passwords.matches(password, account?.password)) || !account) throw invalidCredentials()
@@ -84,7 +84,7 @@ export class Accounts {
   }
 
   /**
-   * Spends a refresh token for the next.
+   * Exchanges a refresh token for the next one.
    * @throws HttpProblem 401 invalid_refresh_token, 400 inactive_user
    */
   async refresh(spent: string): Promise<Grant> {
@@ -95,7 +95,9 @@ export class Accounts {
     return { account: { id, email, name }, ...issued }
   }
 
-  /** Ends the refresh tokens of one sign-in. @param family the `sid` of the token; of another issuer, it ends nothing */
+  /**
+   * Revokes the refresh tokens of one sign-in. @param family the token's `sid`; one of another issuer revokes nothing
+   */
   async signOut(accountId: string, family: unknown): Promise<void> {
     if (typeof family !== 'string' || !UUID.test(family)) return
     await this.#refreshTokens.revoke({ family, account_id: accountId })
@@ -108,9 +110,9 @@ export class Accounts {
   }
 
   /**
-   * The statements that remove an account with its refresh tokens, to be run in the transaction that removes what the
-   * user owns; none for a user of Better Auth.
-   * @throws HttpProblem 401 invalid_credentials if it is not the account's password
+   * The statements that delete an account and its refresh tokens, for the transaction that deletes the user's rows;
+   * none for a user of Better Auth.
+   * @throws HttpProblem 401 invalid_credentials if the password is wrong
    */
   async removal(id: string, password = ''): Promise<ScopedStatement[]> {
     const account = await this.#scope.first(findById, { id })

@@ -24,7 +24,7 @@ import type { Database } from './database/index.ts'
 import { createLogger, RequestLog, requestLogger } from './log.ts'
 
 export interface AppOptions {
-  /** The environment: schemas/env.ts says what of it is read. */
+  /** The environment; schemas/env.ts lists the variables that are read. */
   env: Variables
   /** An open, migrated database to use instead of DATABASE_URL; it stays open when the app closes. */
   database?: Database

@@ -9,7 +9,7 @@ const usage = `Usage:
   npm run migrate                                    bring the database of DATABASE_URL up to date
   npm run doctor                                     check the environment, the keys and the database
   npm run token -- [--sub ID] [--email E] [--days N] sign a token with BETTER_AUTH_SECRET
-  npm run -s prove -- [--help]                       prove SQL statements, one a line on standard input`
+  npm run -s prove -- [--help]                       prove SQL statements, one per line on standard input`
 
 const print = (line: string) => process.stdout.write(`${line}\n`)
 

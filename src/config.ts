@@ -3,39 +3,41 @@ import proxyAddr from '@fastify/proxy-addr'
 import { Env } from '../schemas/env.ts'
 import { parseOrigins } from './origins.ts'
 
-/** The environment, checked and read. */
+/** The environment, validated and parsed. */
 export interface Config extends Env {
-  /** HS256 secrets that verify, newest first. */
+  /** HS256 secrets that tokens are verified with, newest first. */
   secrets: string[]
-  /** The one that signs the tokens of local accounts. */
+  /** Signs the tokens of local accounts. */
   signingSecret?: string
-  /** Whether there are local accounts. */
+  /** Whether local accounts are on. */
   localAuth: boolean
   jwksUrl?: URL
   issuer?: string
   audience?: string
-  /** What JWKS tokens must have as `iss` and `aud` unless issuer and audience say otherwise. */
+  /** The `iss` and `aud` that JWKS tokens must have where issuer and audience are not set. */
   keySetOrigin?: string
   databaseUrl: string
   /** How migrations connect. */
   owner: OwnerConnection
   /** The origins that browsers may call from, comma-separated: plugins/cors parses them. */
   frontendUrl: string
-  /** Whose X-Forwarded-For is believed. */
+  /** Whether the X-Forwarded-For of this address is trusted. */
   isTrustedProxy: (address: string, hop: number) => boolean
 }
 
 /** How migrations connect. */
 export interface OwnerConnection {
   url: string
-  /** The login that the service itself uses, where it is another: migrations let it take the roles. */
+  /** The service's own login, if it is a different one: migrations let it take the roles. */
   login?: string
 }
 
-/** Environment variables as they come: process.env, or what a test makes up. */
+/** Raw environment variables: process.env, or those of a test. */
 export type Variables = Readonly<Record<string, string | undefined>>
 
-/** The environment cannot be used: one line for each fault, each naming its variable and none telling a secret. */
+/**
+ * The environment is invalid. The message has one line for each fault, which names the variable and reveals no secret.
+ */
 export class ConfigError extends Error {
   override name = 'ConfigError'
   constructor(faults: string[]) {
@@ -45,7 +47,7 @@ export class ConfigError extends Error {
 
 const MIN_SECRET_BYTES = 32
 const MIN_DISTINCT_CHARACTERS = 10
-// Parts of secrets that anyone can look up: Better Auth's own default, and what tutorials and templates put in its place.
+// Parts of secrets that anyone can look up: Better Auth's default, and those of tutorials and templates.
 const EXAMPLE_SECRETS = [
   /better-auth-secret-1234/i, // Better Auth's default
   /09d25e094faa6ca2556c/i, // FastAPI's tutorial
@@ -68,7 +70,7 @@ class Faults {
     this.list.push(fault)
   }
 
-  /** Runs one check; what it throws is a fault of the variable it is run for. */
+  /** Runs one check; an error that it throws is a fault of this variable. */
   of<T>(name: keyof Env, check: () => T): T | undefined {
     try {
       return check()
@@ -79,7 +81,7 @@ class Faults {
   }
 }
 
-/** What the schema reads: an empty variable is an unset one, such as a line of .env.example that was left as it is. */
+/** The variables that are set: an empty one, such as a line of .env.example left as it is, counts as unset. */
 export function presentVariables(variables: Variables): Record<string, string> {
   return Object.fromEntries(
     Object.entries(variables).filter((entry): entry is [string, string] => Boolean(entry[1]?.trim())),
@@ -87,7 +89,7 @@ export function presentVariables(variables: Variables): Record<string, string> {
 }
 
 /**
- * The environment for those who need no app.
+ * Reads the environment without an app.
  * @throws ConfigError
  */
 export function readConfig(variables: Variables): Config {
@@ -102,7 +104,7 @@ export function readConfig(variables: Variables): Config {
 }
 
 /**
- * What migrations need; the rest of the environment may be missing.
+ * Reads what migrations need; the rest of the environment may be missing.
  * @throws ConfigError
  */
 export function readOwnerConfig(variables: Variables): OwnerConnection & { rls: boolean } {
@@ -117,8 +119,8 @@ export function readOwnerConfig(variables: Variables): OwnerConnection & { rls: 
 }
 
 /**
- * Reports what the schema refuses, together with every other fault that can be found.
- * @param error of env-schema
+ * Reports the schema's faults together with all others that can be found.
+ * @param error thrown by env-schema
  * @throws ConfigError
  */
 export function refuseEnv(error: unknown, data: Record<string, string>): never {
@@ -129,8 +131,8 @@ export function refuseEnv(error: unknown, data: Record<string, string>): never {
 }
 
 /**
- * Reads from the environment what a schema cannot say.
- * @param env as schemas/env accepts it
+ * Parses and checks what a schema cannot express.
+ * @param env valid for schemas/env
  * @throws ConfigError
  */
 export function interpretEnv(env: Env): Config {
@@ -151,7 +153,7 @@ function schemaFaults(error: SchemaError): string[] {
   })
 }
 
-/** Some parts are missing where there are faults. */
+/** Parts that have faults are missing. */
 function interpret(env: Env, faults: Faults): Partial<Config> {
   return {
     ...env,
@@ -188,7 +190,7 @@ function interpretTokens(env: Env, faults: Faults): Partial<Config> {
   }
   if (env.JWKS_URL && !authUrl && !(env.JWT_ISSUER && env.JWT_AUDIENCE)) {
     faults.add(
-      'JWKS_URL needs BETTER_AUTH_URL, or both JWT_ISSUER and JWT_AUDIENCE: whose tokens are accepted?',
+      'JWKS_URL needs BETTER_AUTH_URL, or both JWT_ISSUER and JWT_AUDIENCE, which say whose tokens are accepted',
     )
   }
   return {
@@ -262,7 +264,7 @@ function parseHttpUrl(text: string | undefined): URL | undefined {
   return url
 }
 
-/** As Better Auth does it: /api/auth, unless the address has a path of its own. */
+/** As in Better Auth: /api/auth, unless the address has a path. */
 function jwksOf(authUrl: URL): URL {
   const path = authUrl.pathname.replace(/\/+$/, '') || '/api/auth'
   return new URL(`${authUrl.origin}${path}/jwks`)
@@ -272,7 +274,7 @@ function parseProxies(list = ''): Config['isTrustedProxy'] {
   const proxies = list.split(',').map((proxy) => proxy.trim())
   if (list && proxies.some((proxy) => proxy === '' || /^(\d+|true|false)$/.test(proxy))) {
     throw new Error(
-      'is not a list of addresses or networks, such as 10.0.0.0/8: how many there are says nothing',
+      'is not a list of addresses or networks, such as 10.0.0.0/8: a number of proxies is not enough',
     )
   }
   try {

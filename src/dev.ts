@@ -9,7 +9,7 @@ import { ConfigError, readConfig } from './config.ts'
 import { exitWith } from './process/index.ts'
 
 const FILE = '.env'
-/** After the first address that the server listens on, it logs the others. */
+/** Time to collect the server's addresses: it logs each of them once it listens. */
 const LISTENING_MS = 200
 const print = (line: string): void => void process.stdout.write(`${line}\n`)
 
@@ -52,7 +52,7 @@ function readEnvFile(): NodeJS.Dict<string> {
   return parseEnv(text)
 }
 
-/** Starts the server again whenever one of its files or .env changes, and makes its log readable. */
+/** Restarts the server whenever one of its files or .env changes, and formats its log for people. */
 function run(env: NodeJS.Dict<string>, token: string | undefined): void {
   const child = spawn(
     process.execPath,
@@ -74,7 +74,7 @@ function run(env: NodeJS.Dict<string>, token: string | undefined): void {
   })
   let address: string | undefined
   createInterface({ input: child.stdout }).on('line', (line) => {
-    // There is no change to wait for where it never started: standard error says what to do.
+    // A server that never started waits for no change: standard error says what to do.
     if (!address && line.startsWith('Failed running')) return end()
     process.stdout.write(format(line))
     if (address) return
@@ -84,20 +84,22 @@ function run(env: NodeJS.Dict<string>, token: string | undefined): void {
   child.stderr.pipe(process.stderr)
   child.on('close', (code) => process.exit(address ? (code ?? 0) : 1))
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => child.kill(signal))
-  process.stdout.on('error', end) // whoever read it has gone
+  process.stdout.on('error', end) // its reader has gone
   onOrphaned(end)
 }
 
 /**
- * Calls back when the npm that started this has ended: the shell in between passes no signal on.
- * What is started without npm may outlive its shell, in the background.
+ * Calls back when the npm that started this process has ended: the shell in between does not forward signals. A process
+ * started without npm may outlive its shell, in the background.
  */
 function onOrphaned(callback: () => void): void {
   const before = ancestors()
   if (process.env.npm_lifecycle_event) setInterval(() => ancestors() !== before && callback(), 500).unref()
 }
 
-/** The processes above this one up to npm, which is the first that is not run by npm itself. Only the parent if not on Linux. */
+/**
+ * The ancestors of this process up to npm, the first that npm itself did not start. Only the parent if not on Linux.
+ */
 function ancestors(): string {
   let pid = String(process.ppid)
   const pids = [pid]
@@ -112,7 +114,7 @@ function ancestors(): string {
   return pids.join()
 }
 
-/** In one piece, so that no line of the log falls into it. */
+/** Printed in one piece, so that no log line lands in the middle. */
 function printWelcome(listening: string, token: string | undefined): void {
   const address = listening.replace(/\/\/(127\.0\.0\.1|\[::1?\]|0\.0\.0\.0):/, '//localhost:')
   const lines = token

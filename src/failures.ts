@@ -2,7 +2,7 @@ import type { FastifyError } from 'fastify'
 import { isPassingFault, sqlStateOf } from './database/index.ts'
 import { type Fault, HttpProblem, unavailable, validationFailed } from './problem.ts'
 
-// Sentences of our own: what a library says never reaches a client.
+// Our own sentences: a library's text never reaches a client.
 const FRAMEWORK: Record<string, [status: number, code: string, detail: string]> = {
   FST_ERR_BAD_URL: [
     400,
@@ -19,7 +19,7 @@ const FRAMEWORK: Record<string, [status: number, code: string, detail: string]> 
   ],
 }
 
-// What PostgreSQL refuses of a table's own rules, by SQLSTATE.
+// Values that PostgreSQL refuses, by SQLSTATE.
 const VIOLATIONS: Record<string, [status: number, code: string, detail: string]> = {
   '23505': [409, 'already_exists', 'Something with these values exists already.'],
   '23503': [
@@ -31,7 +31,7 @@ const VIOLATIONS: Record<string, [status: number, code: string, detail: string]>
   '22021': [422, 'text_not_allowed', 'A text has a character that cannot be stored, such as NUL.'],
 }
 
-// What Ajv finds, by keyword.
+// Ajv's faults, by keyword.
 const MESSAGES: Record<string, (params: Record<string, unknown>) => string> = {
   required: () => 'is required',
   additionalProperties: () => 'is unknown',
@@ -48,7 +48,7 @@ const MAX_FAULTS = 20
 export type Failure = Error &
   Partial<Pick<FastifyError, 'code' | 'statusCode' | 'validation' | 'validationContext'>>
 
-/** Whatever was thrown, as what the client is sent. */
+/** The problem that the client is sent for whatever was thrown. */
 export function toHttpProblem(error: Failure): HttpProblem {
   if (error instanceof HttpProblem) return error
   if (error.validation) return validationFailed(faultsOf(error))

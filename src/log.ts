@@ -12,8 +12,8 @@ import {
 const PRIVATE = ['authorization', 'cookie', 'password', 'secret', 'token']
 
 /**
- * The service's log: one JSON object a line, in ASCII. Whatever is not ASCII is written as \u escapes, which every
- * JSON reader turns back, so that no console or collector can spoil it.
+ * The service's log: one JSON object a line, in ASCII. Other characters are written as \u escapes, which every JSON
+ * parser decodes, so that no console or collector can garble them.
  *
  * @param stream where lines go; default standard output
  */
@@ -29,9 +29,9 @@ export function createLogger(stream: DestinationStream = standardOutput()): Logg
   )
 }
 
-/** Written in the background, so that a slow reader does not hold up requests; the rest when the process ends. */
+/** Writes in the background, so that a slow reader does not hold up requests; flushes when the process ends. */
 function standardOutput(): DestinationStream {
-  // Lines go out in chunks that a pipe takes whole (PIPE_BUF), so that those of several processes do not mix.
+  // Lines go out in chunks that a pipe writes atomically (PIPE_BUF), so that lines of several processes do not mix.
   const stream = destination({ dest: 1, sync: false, maxWrite: 4096 })
   process.on('exit', () => stream.flushSync())
   return stream
@@ -45,8 +45,8 @@ function toAscii(line: string): string {
 }
 
 /**
- * The logger of one request, with its id in every line. What pino's child() does, but it does not search the id for
- * secrets, which would take longer than all else about a logger that most requests never use.
+ * The logger of one request, with its id in every line. Like pino's child(), but the id is not searched for secrets:
+ * that is most of the cost of a logger that most requests never use.
  */
 export function requestLogger(
   logger: FastifyBaseLogger,
@@ -54,7 +54,7 @@ export function requestLogger(
   options: ChildLoggerOptions,
 ): FastifyBaseLogger {
   const { chindingsSym } = pino.symbols
-  // A route with a level or serializers of its own, or a logger that is not pino's, takes the long way.
+  // A route with its own level or serializers, or a logger other than pino, needs the real child().
   if (options.level || options.serializers || !(chindingsSym in logger))
     return logger.child(bindings, options)
   const child = Object.create(logger)
@@ -62,7 +62,7 @@ export function requestLogger(
   return child
 }
 
-/** Logs each request in one line when it is answered, and nothing else. */
+/** Logs one line for each request, when it is answered, and nothing else. */
 export class RequestLog extends LogController {
   #lines: FastifyBaseLogger | undefined
 
@@ -80,13 +80,13 @@ export class RequestLog extends LogController {
     reply: FastifyReply,
   ): void {
     if (error) return logRequest(request, reply, error)
-    // Searching a line for secrets costs more than all the rest of it, and this one has none: logRequest() makes it.
+    // Redaction is most of a line's cost, and logRequest() builds this line from fields that hold no secret.
     this.#lines ??= request.server.log.child({}, { redact: [] })
     logRequest(request, reply, undefined, this.#lines)
   }
 }
 
-/** The line of an answered request. The path goes without its query, which may hold what is private. */
+/** The line of an answered request. The path is logged without its query, which may hold private data. */
 export function logRequest(
   request: FastifyRequest,
   reply: FastifyReply,

@@ -2,8 +2,8 @@
 export type OriginMatcher = (origin: string) => boolean
 
 /**
- * Reads a comma-separated list of origins. Entries are trimmed and normalised to `scheme://host[:port]`; one `*` may
- * stand inside the first label of a host that has a fixed part beside it and a fixed suffix, as in
+ * Reads a comma-separated list of origins. Entries are trimmed and normalised to `scheme://host[:port]`; one `*` is
+ * allowed inside the first label of a host, with a fixed part beside it and a fixed suffix, as in
  * `https://app-*-team.vercel.app`, for preview deployments.
  *
  * @throws Error with one sentence that names the entry
@@ -31,7 +31,7 @@ function parseOrigin(text: string, entry: string): string {
   return url.origin
 }
 
-// What stands before an @ may be a password.
+// The part before an @ may be a password.
 function withoutUser(entry: string): string {
   return entry.replace(/^(\w+:\/\/)?.*@/, '$1…@')
 }
@@ -42,13 +42,13 @@ function parsePattern(entry: string): OriginMatcher {
   const wrong = (why: string) =>
     new Error(`"${withoutUser(entry)}" ${why}: write it like https://app-*-team.vercel.app`)
   if (entry.split('*').length > 2) throw wrong('has more than one *')
-  // Punycode would scramble the stand-in.
+  // Punycode would scramble the placeholder.
   if (!/^[!-~]*$/.test(entry)) throw wrong('has letters beside its * that are not ASCII')
   const origin = parseOrigin(entry.replace('*', STAND_IN), entry)
   const [label = '', ...domain] = new URL(origin).hostname.split('.')
   if (!label.includes(STAND_IN)) throw wrong('has its * outside the first label of the host')
-  // Anyone may deploy under a shared domain: the part behind the * is what makes it the team's own.
-  if (!/[a-z0-9]/.test(label.split(STAND_IN)[1] ?? '')) throw wrong('has no team part behind its *')
+  // Anyone may deploy under a shared domain: the part after the * makes it the team's own.
+  if (!/[a-z0-9]/.test(label.split(STAND_IN)[1] ?? '')) throw wrong('has no team part after its *')
   if (domain.length < 2) throw wrong('has no fixed domain')
   const [before = '', after = ''] = origin.split(STAND_IN)
   return (candidate) =>

@@ -4,26 +4,26 @@ import pLimit from 'p-limit'
 import { unavailable, validationFailed } from './problem.ts'
 
 const MAX_BYTES = 72
-// bcrypt keeps a core busy for a quarter of a second: some cores must stay for everybody else, and some memory.
+// bcrypt keeps a core busy for a quarter of a second: leave some cores, and some memory, for everything else.
 const AT_ONCE = Math.max(1, Math.floor(availableParallelism() / 2))
 const WAITING = 32
 
 const invalid = (msg: string, type: string) => validationFailed([{ loc: ['body', 'password'], msg, type }])
 
-/** Hashes passwords off the event loop, a few at once; what would have to wait for long is refused with 503. */
+/** Hashes passwords off the event loop, a few at a time; whoever would wait too long gets 503. */
 export class Passwords {
   readonly #cost: number
   readonly #limit = pLimit(AT_ONCE)
-  /** What the password of an account that does not exist is compared with, so that it takes the same time. */
+  /** Compared with if the account does not exist, so that the answer takes the same time. */
   readonly #nobody: Promise<string>
 
-  /** @param cost bcrypt's: each step doubles the time. 4–15 */
+  /** @param cost bcrypt's cost, 4–15: each step doubles the time */
   constructor(cost: number) {
     this.#cost = cost
     this.#nobody = bcrypt.hash('no password has this hash', cost)
   }
 
-  /** @throws HttpProblem 422 if it is longer than bcrypt reads, or one of the passwords that everybody tries */
+  /** @throws HttpProblem 422 if it is longer than bcrypt reads, or too common */
   async hash(password: string): Promise<string> {
     if (Buffer.byteLength(password) > MAX_BYTES)
       throw invalid(`must have at most ${MAX_BYTES} bytes`, 'maxLength')
@@ -32,10 +32,10 @@ export class Passwords {
     return this.#run(() => bcrypt.hash(password, this.#cost))
   }
 
-  /** Whether the password is the one of the hash; without a hash, no, after the same time. */
+  /** Whether the password matches the hash; without a hash, false, after the same time. */
   async matches(password: string, hash: string | undefined): Promise<boolean> {
     const compared = hash ?? (await this.#nobody)
-    // A longer one is not compared: bcrypt would read its first 72 bytes alone.
+    // A longer one is not compared: bcrypt would read only its first 72 bytes.
     const fits = Buffer.byteLength(password) <= MAX_BYTES
     const same = await this.#run(() => bcrypt.compare(password, compared))
     return same && fits && hash !== undefined
@@ -51,7 +51,7 @@ export class Passwords {
 
 let common: Promise<Set<string>> | undefined
 
-// Loaded for the first sign-up: it takes tens of milliseconds, and some megabytes.
+// Loaded at the first sign-up, because it takes tens of milliseconds and some megabytes.
 function commonPasswords(): Promise<Set<string>> {
   common ??= import('@zxcvbn-ts/language-common').then(
     ({ dictionary }) => new Set(dictionary['passwords-common'].map(String)),

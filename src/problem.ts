@@ -5,8 +5,8 @@ import type { Problem } from '../schemas/problem.ts'
 export type Fault = NonNullable<Problem['errors']>[number]
 
 /**
- * An error meant for the client: status, stable code, one sentence. Whatever else is thrown is a bug or
- * a fault: src/failures.ts says what the client gets then.
+ * An error meant for the client: status, stable code, one sentence. Anything else that is thrown is a bug or a fault;
+ * src/failures.ts decides what the client gets then.
  */
 export class HttpProblem extends Error {
   readonly statusCode: number
@@ -20,7 +20,7 @@ export class HttpProblem extends Error {
    * @param detail a sentence for the client: what happened and what to do
    * @param options.headers extra response headers, such as Retry-After
    * @param options.errors with 422: each fault
-   * @param options.cause the reason, for the log alone
+   * @param options.cause the reason, for the log only
    */
   constructor(
     statusCode: number,
@@ -50,7 +50,7 @@ export function validationFailed(errors: Fault[]): HttpProblem {
 }
 
 /**
- * 401, with the challenge that each carries (RFC 6750, 3).
+ * 401, with the challenge that RFC 6750, 3 requires.
  * @param parameters of the challenge; none where no credential was sent (RFC 6750, 3.1)
  * @param cause the reason, for the log
  */
@@ -59,5 +59,5 @@ export function unauthorized(code: string, detail: string, parameters = '', caus
   return new HttpProblem(401, code, detail, { headers: { 'www-authenticate': challenge }, cause })
 }
 
-/** 400: the account is switched off, or the token says `disabled`. */
+/** 400: the account is deactivated, or the token says `disabled`. */
 export const inactiveUser = () => new HttpProblem(400, 'inactive_user', 'Inactive user')

@@ -4,10 +4,10 @@ import type { Given, SharedScope } from './isolation/index.ts'
 import { unauthorized } from './problem.ts'
 import { sharedStatement } from './tables.ts'
 
-/** A refresh token that was just made: it is shown once. */
+/** A new refresh token. It is shown only once. */
 export interface IssuedToken {
   refreshToken: string
-  /** All refresh tokens that come from one sign-in. */
+  /** Shared by all refresh tokens that come from one sign-in. */
   family: string
 }
 
@@ -18,7 +18,7 @@ const keepToken = sharedStatement((db, { hash, family, account_id, expires_at }:
   db.insertInto('refresh_tokens').values({ hash, family, account_id, expires_at }).returning('family'),
 )
 
-// One statement, so that of two requests with the same token one at most gets the next.
+// One statement, so that of two requests with the same token at most one gets the next.
 const rotate = sharedStatement((db, given: Given<{ spent: string; hash: string; expires_at: Date }>) =>
   db
     .with('spent', (cte) =>
@@ -68,7 +68,7 @@ export const invalidRefreshToken = () => unauthorized('invalid_refresh_token', '
 
 const hashOf = (token: string) => createHash('sha256').update(token).digest('hex')
 
-/** The refresh tokens of local accounts: each is spent once, for the next. */
+/** The refresh tokens of local accounts: each is exchanged once, for the next. */
 export class RefreshTokens {
   readonly #scope: SharedScope
   readonly #seconds: number
@@ -88,8 +88,8 @@ export class RefreshTokens {
   }
 
   /**
-   * Spends a token for the next. One that was spent before has been stolen, or its successor has: all that came from
-   * that sign-in end (RFC 9700, 4.14).
+   * Exchanges a token for the next. If it was spent before, it or its successor was stolen: all tokens from that
+   * sign-in are revoked (RFC 9700, 4.14).
    * @throws HttpProblem 401 invalid_refresh_token
    */
   async rotate(spent: string): Promise<IssuedToken & { accountId: string }> {
@@ -104,7 +104,7 @@ export class RefreshTokens {
     return { refreshToken, family: rotated.family, accountId: rotated.account_id }
   }
 
-  /** Ends all tokens that came from one sign-in. */
+  /** Revokes all tokens that came from one sign-in. */
   async revoke(family: Family): Promise<void> {
     let ended: unknown[]
     // A concurrent refresh may insert its token after our delete took its snapshot: repeat until a delete finds none.

@@ -3,12 +3,12 @@ import closeWithGrace from 'close-with-grace'
 import { createLogger } from './log.ts'
 import { DRAIN, exitWith, runWorkers } from './process/index.ts'
 
-// Longer than a request may take, shorter than the time the platform waits before it kills.
+// Longer than a request may take, shorter than the platform waits before it kills the process.
 const DRAIN_MS = 8_000
 
 const logger = createLogger()
 try {
-  // Checked by each process that serves, as all else in its environment: a fault of it ends the first one.
+  // Not validated here: each worker validates its whole environment, and a fault ends the first one.
   const processes = cluster.isPrimary ? Number(process.env.WEB_CONCURRENCY) : 1
   if (processes > 1) runWorkers(processes, { delay: DRAIN_MS + 500, logger })
   else await serve()
@@ -17,7 +17,7 @@ try {
 }
 
 async function serve(): Promise<void> {
-  const { buildApp } = await import('./app.ts') // not loaded by a process that only starts others
+  const { buildApp } = await import('./app.ts') // not loaded by the process that only starts workers
   const app = await buildApp({ env: process.env, logger })
   const { close } = closeWithGrace({ delay: DRAIN_MS, logger }, async ({ err }) => {
     if (err) app.log.fatal({ err }, 'uncaught error, shutting down')
@@ -28,6 +28,6 @@ async function serve(): Promise<void> {
     if (message === DRAIN) void close()
   })
   await app.listen({ port: app.config.PORT, host: app.config.HOST }).catch((error) => {
-    throw Object.assign(error, { syscall: 'listen' }) // also where looking HOST up failed
+    throw Object.assign(error, { syscall: 'listen' }) // also when HOST could not be resolved
   })
 }

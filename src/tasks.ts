@@ -10,7 +10,7 @@ type Id = { id: number }
 const columns = ['id', 'user_id', 'title', 'description', 'completed', 'created_at', 'updated_at'] as const
 const now = sql<string>`now()`
 
-// Where the page before ended; the first one starts behind every id.
+// The last id of the previous page; the first page starts after every id.
 const FROM_THE_START = Number.MAX_SAFE_INTEGER + 1
 const pageOf = (mine: Mine, { before, limit, skip }: Given<Page>) =>
   mine
@@ -83,14 +83,14 @@ const count = statement((mine) =>
 
 const taskNotFound = () => new HttpProblem(404, 'task_not_found', 'Task not found')
 
-// Opaque to clients: what it stands for may change.
+// Opaque to clients: its meaning may change.
 const cursorOf = ({ id }: Task): string => id.toString(36)
 
 function readCursor(cursor: string): number {
   const id = Number.parseInt(cursor, 36)
   if (id > 0 && id <= Number.MAX_SAFE_INTEGER && id.toString(36) === cursor) return id
   throw validationFailed([
-    { loc: ['querystring', 'cursor'], msg: 'is not one of a Link header', type: 'cursor' },
+    { loc: ['querystring', 'cursor'], msg: 'is not from a Link header', type: 'cursor' },
   ])
 }
 
@@ -104,7 +104,7 @@ export class Tasks {
 
   /** A page, newest first, and the cursor of the next one, if there is more. */
   async list({ skip, limit, completed, cursor }: TaskQuery): Promise<{ tasks: Task[]; next?: string }> {
-    // One row more than asked for tells whether there is a next page.
+    // One row more than requested shows whether there is a next page.
     const page = {
       before: cursor === undefined ? FROM_THE_START : readCursor(cursor),
       limit: limit + 1,
@@ -126,7 +126,7 @@ export class Tasks {
     return completed ? stats.completed : stats.pending
   }
 
-  /** @throws HttpProblem 404 task_not_found, as do all that take an id: no such task, or another user's */
+  /** @throws HttpProblem 404 task_not_found, as does every method with an id: no such task, or another user's */
   find(id: number): Promise<Task> {
     return this.#scope.one(find, { id }, taskNotFound)
   }

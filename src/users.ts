@@ -8,11 +8,11 @@ const PAGE = 500
 export interface UserDataOptions {
   user: Pick<User, 'id' | 'email'>
   scope: UserScope
-  /** Local accounts, where there are any. */
+  /** Undefined if local accounts are off. */
   accounts: Accounts | undefined
 }
 
-/** All that is held about a user: their account, and their rows in every owned table that is declared. */
+/** Everything stored about a user: their account, and their rows in every declared owned table. */
 export class UserData {
   readonly #user: UserDataOptions['user']
   readonly #scope: UserScope
@@ -24,7 +24,7 @@ export class UserData {
     this.#accounts = accounts
   }
 
-  /** As one JSON object, in pieces, so that it takes no more memory than a page of rows. */
+  /** As one JSON object, in chunks, so that it needs no more memory than a page of rows. */
   async *export(): AsyncGenerator<string> {
     const account = (await this.#accounts?.find(this.#user.id)) ?? null
     yield JSON.stringify({ user: this.#user, account }).slice(0, -1)
@@ -43,11 +43,11 @@ export class UserData {
   /**
    * Deletes all of it, in one transaction.
    * @param password of the local account, if the user has one
-   * @throws HttpProblem 401 invalid_credentials if it is not the account's password
+   * @throws HttpProblem 401 invalid_credentials if the password is wrong
    */
   async erase(password?: string): Promise<void> {
     const account = (await this.#accounts?.removal(this.#user.id, password)) ?? []
-    // Tables may refer to those that are declared before them.
+    // Tables may reference those declared before them.
     const rows = isolation.tables.toReversed().map(({ deleteAll }) => this.#scope.bind(deleteAll, {}))
     await this.#scope.transaction([...account, ...rows])
   }

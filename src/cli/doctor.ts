@@ -4,13 +4,13 @@ import { diagnose } from '../migrations/index.ts'
 import { explain } from '../process/index.ts'
 
 export interface Examination {
-  /** What was looked at. */
+  /** What was checked. */
   check: string
-  /** What is wrong and what to do, one sentence each. None: all is well. */
+  /** What is wrong and what to do, one sentence each; empty if all is well. */
   advice: string[]
 }
 
-/** Looks at all that the service needs, one thing after the other, and says what would repair it. Changes nothing. */
+/** Checks everything that the service needs, one thing at a time, and says how to fix it. Changes nothing. */
 export async function* examine(variables: Variables): AsyncGenerator<Examination> {
   let config: Config
   try {

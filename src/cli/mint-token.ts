@@ -5,13 +5,13 @@ export interface TokenOptions {
   /** 1–255 visible characters. */
   sub: string
   email?: string
-  /** How long it is valid, in days. */
+  /** Lifetime in days. */
   days?: number
 }
 
 /**
- * Signs a token as a Better Auth server that shares the secret would, for trying things out.
- * @returns undefined where there is no secret to sign with
+ * Signs a token as a Better Auth server with the same secret would, for trying things out.
+ * @returns undefined if there is no secret to sign with
  */
 export async function mintToken(
   { signingSecret, issuer, audience }: Config,

@@ -5,9 +5,9 @@ import { isolation } from '../tables.ts'
 const usage = `Usage:
   npm run -s prove -- [--owner user_id] [--owned a,b] [--shared c] [--functions f,g] < statements.sql
 
-Reads SQL statements from standard input, one a line, and writes for each whether it is proved to stay within one
-owner's rows: {"ok":true} or {"ok":false,"why":"…"}. $1 is the owner; with several owner columns, $1 and on, in their
-order. Exits with 1 if one is refused. Without options, the tables are the service's own.`
+Reads SQL statements from standard input, one per line, and prints for each whether it is proved to stay within one
+owner's rows: {"ok":true} or {"ok":false,"why":"…"}. $1 is the owner; several owner columns are $1, $2, … in order.
+Exits with 1 if one is refused. Without options, the tables are the service's own.`
 
 const options = {
   owner: { type: 'string' },
@@ -20,13 +20,13 @@ const options = {
 export interface Streams {
   input: AsyncIterable<Uint8Array>
   print(line: string): void
-  /** For the usage. */
+  /** Prints what is wrong with the arguments, and the usage. */
   complain(line: string): void
 }
 
 /**
- * The command `prove`: one JSON line for each statement that comes in.
- * @returns the exit code: 0, 1 if a statement is refused, 2 if the arguments make no sense
+ * The command `prove`: prints one JSON line for each statement that it reads.
+ * @returns the exit code: 0, 1 if a statement is refused, 2 if the arguments are invalid
  */
 export async function proveLines(args: string[], { input, print, complain }: Streams): Promise<0 | 1 | 2> {
   let declaration: Declaration
@@ -51,7 +51,7 @@ export async function proveLines(args: string[], { input, print, complain }: Str
   return code
 }
 
-/** Only line feeds end a line: node:readline would also cut a statement at U+2028. */
+/** Splits at line feeds only: node:readline would also split a statement at U+2028. */
 async function* linesOf(input: AsyncIterable<Uint8Array>): AsyncGenerator<string> {
   const decoder = new TextDecoder()
   let rest = ''
@@ -63,7 +63,7 @@ async function* linesOf(input: AsyncIterable<Uint8Array>): AsyncGenerator<string
   yield rest + decoder.decode()
 }
 
-/** With tables of its own, a declaration has none of the service's. */
+/** A declaration that names tables replaces all tables of the service. */
 function declared({ owner, owned, shared, functions }: { [K in keyof Declaration]?: string }): Declaration {
   const own = owned !== undefined || shared !== undefined
   const list = (text: string | undefined, otherwise: readonly string[] = []) =>

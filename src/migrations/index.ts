@@ -11,9 +11,9 @@ const migrations: Record<string, Migration> = { '0001_tasks': tasks, '0002_accou
 
 /**
  * Brings the schema up to date, under a lock, so that several instances may call it at once.
- * @param login what the service connects as, where it is not the login of this database
+ * @param login the service's login, if it is not the one that runs this
  * @returns the names of the migrations that were run
- * @throws MissingGrantError where the login may not make the roles that statements run under
+ * @throws MissingGrantError if the login may not make the roles that statements run under
  */
 export function migrate(database: Database, login?: string): Promise<string[]> {
   return database.asLogin(async (db) => {
@@ -28,10 +28,10 @@ export function migrate(database: Database, login?: string): Promise<string[]> {
 }
 
 /**
- * Makes the check of /ready: the database answers, has the latest migration, lets the login take the roles that
- * statements run under, and is as src/tables.ts declares it. Callers at the same time share one check.
+ * Creates the check for /ready: the database answers, has the latest migration, lets the login take the roles that
+ * statements run under, and matches src/tables.ts. Concurrent callers share one check.
  *
- * @returns a function that throws HttpProblem 503 with a sentence that says which of these fails
+ * @returns a function that throws HttpProblem 503, and says which of these fails
  */
 export function readinessOf(database: Database): () => Promise<void> {
   let migrated = false // once true it stays so
@@ -52,7 +52,7 @@ export function readinessOf(database: Database): () => Promise<void> {
         cause,
       )
     }
-    // The whole way of a scoped statement: connection, settings, role, one transaction.
+    // Needs everything that a scoped statement needs: connection, settings, role, one transaction.
     await database.run(isolation.probes, true).catch((error) => {
       if (!['42501', '22023'].includes(error.code)) throw error // not permitted, no such role
       const detail = 'The login may not take the roles that statements run under. Run: npm run doctor'
@@ -66,7 +66,7 @@ export function readinessOf(database: Database): () => Promise<void> {
   return () => (underWay ??= check().finally(() => (underWay = undefined)))
 }
 
-/** What is wrong with the schema, one sentence each, with the SQL or command that repairs it. None: all is well. */
+/** What is wrong with the schema, one sentence each, with the SQL or command that repairs it; empty if all is well. */
 export function diagnose(database: Database): Promise<string[]> {
   return database.asLogin(async (db) => {
     if (!(await isMigrated(db))) return ['The database lacks migrations. Run: npm run migrate']
@@ -81,7 +81,7 @@ export function diagnose(database: Database): Promise<string[]> {
   }, database.statementTimeout)
 }
 
-/** Whether every migration that this code knows has been run. A newer schema counts: deploys overlap. */
+/** Whether every migration that this code knows has been run. A newer schema counts, because deploys overlap. */
 async function isMigrated(db: Kysely<any>): Promise<boolean> {
   const { rows } = await sql<{ name: string }>`select name from kysely_migration`
     .execute(db)

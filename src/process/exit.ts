@@ -6,7 +6,7 @@ import { MissingGrantError } from '../isolation/index.ts'
 // Their messages are written for people.
 const EXPECTED = [ConfigError, DataDirectoryError, MissingGrantError]
 
-/** Ends the process with one sentence on standard error, or the whole stack where the error is a bug. Exit code 1. */
+/** Ends the process with one sentence on standard error, or the whole stack if the error is a bug. Exit code 1. */
 export function exitWith(error: unknown): never {
   process.stderr.write(
     `taskward: ${explain(error as Error & Partial<NodeJS.ErrnoException> & { port?: number })}\n`,
@@ -14,7 +14,7 @@ export function exitWith(error: unknown): never {
   process.exit(1)
 }
 
-/** What went wrong and what to do, in a sentence, or the stack of an error that nobody expected. */
+/** What went wrong and what to do, in a sentence, or the stack of an unexpected error. */
 export function explain(error: Error & Partial<NodeJS.ErrnoException> & { port?: number }): string {
   if (error.code?.startsWith('ERR_PARSE_ARGS_')) return error.message
   if (EXPECTED.some((known) => error instanceof known)) return error.message.replaceAll('\n', '\ntaskward: ')

@@ -11,7 +11,7 @@ export const DRAIN = 'drain'
  * them drain. Exits with code 1 if the first worker fails before listening; that worker has already printed the reason.
  *
  * @param count of processes
- * @param delay milliseconds after which those that have not ended are killed
+ * @param delay milliseconds after which workers that are still running are killed
  */
 export function runWorkers(
   count: number,

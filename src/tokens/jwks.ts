@@ -17,10 +17,10 @@ export interface KeySet {
    * Finds the key for a token's header.
    * @returns the key in PEM
    * @throws MissingKeyError if the issuer has no such key
-   * @throws HttpProblem 503 if no key was ever had and the issuer does not answer
+   * @throws HttpProblem 503 if there are no usable keys and the issuer does not answer
    */
   find(header: { alg: string; kid?: string }): Promise<string>
-  /** When the keys that are known now must be fetched anew, in milliseconds since 1970. */
+  /** When the known keys must be fetched again, in milliseconds since 1970. */
   freshUntil(): number
 }
 
@@ -30,11 +30,11 @@ export class MissingKeyError extends Error {
 }
 
 const SECONDS = 1000
-/** Keys are fetched anew after this time; a key that the issuer removed is refused from then on. */
+/** Keys are fetched again after this time; a key that the issuer removed is refused from then on. */
 const MAX_AGE = 600 * SECONDS
-/** While the issuer is out of reach, the keys it had last are used for at most this time. */
+/** While the issuer is unreachable, its last known keys are used for at most this much longer. */
 const MAX_STALE = 3600 * SECONDS
-/** Unknown key ids lead to no more than one fetch in this time. */
+/** Unknown key ids cause at most one fetch in this time. */
 const COOL_DOWN = 30 * SECONDS
 /** Minimum time between two attempts after a failure, however many requests wait. */
 const RETRY_AFTER = 5 * SECONDS
@@ -44,13 +44,13 @@ const MIN_RSA_BITS = 2048
 
 /** The keys at a JSON Web Key Set address (RFC 7517), fetched when first needed and kept. */
 export function remoteKeySet(url: URL): KeySet {
-  const cache: Partial<ExportedJWKSCache> = {} // jose writes here when, and only when, it has got a key set
+  const cache: Partial<ExportedJWKSCache> = {} // jose writes here only when it has fetched a key set
   let retryAt = 0
   const remote = createRemoteJWKSet(url, {
     timeoutDuration: TIMEOUT,
     cooldownDuration: COOL_DOWN,
     cacheMaxAge: MAX_AGE,
-    // Fetches are minutes apart: a kept connection would most likely be one that the issuer has just closed.
+    // Fetches are minutes apart: by then, the issuer would have closed a connection that is kept alive.
     headers: { connection: 'close' },
     [jwksCache]: cache as JWKSCacheInput,
     [customFetch]: async (address: string, init: RequestInit) => {

@@ -1,6 +1,6 @@
 import { invalidToken, missingToken } from './refusals.ts'
 
-/** A token in its three parts, header and payload parsed but not yet believed. */
+/** A token in its three parts, header and payload parsed but not yet verified. */
 export interface UnverifiedToken {
   header: Record<string, unknown>
   payload: Record<string, unknown>
@@ -15,7 +15,7 @@ const TYPES = ['jwt', 'at+jwt', 'application/at+jwt']
 /**
  * The token of an Authorization header (RFC 6750, 2.1); the scheme is case-insensitive.
  * @param values every Authorization header of the request
- * @throws Problem 401
+ * @throws HttpProblem 401
  */
 export function readCredential(values: readonly string[]): string {
   if (values.length > 1) throw invalidToken('more than one Authorization header')
@@ -26,9 +26,9 @@ export function readCredential(values: readonly string[]): string {
 }
 
 /**
- * Takes a token apart and refuses every form that is not plainly a signed JWT (RFC 7515, 7519, 8725), before any key
- * is looked at.
- * @throws Problem 401
+ * Splits a token and refuses every form that is not plainly a signed JWT (RFC 7515, 7519, 8725), before any key is
+ * looked up.
+ * @throws HttpProblem 401
  */
 export function parseToken(token: string): UnverifiedToken {
   if (token.length > MAX_TOKEN_LENGTH) throw invalidToken('too long')
@@ -70,7 +70,7 @@ function parseObject(part: string): Record<string, unknown> {
   try {
     value = JSON.parse(utf8.decode(Buffer.from(part, 'base64url')))
   } catch {
-    throw invalidToken('not JSON') // what JSON.parse says quotes from the token
+    throw invalidToken('not JSON') // the message of JSON.parse quotes the token
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value))
     throw invalidToken('not a JSON object')

@@ -19,14 +19,14 @@ export interface User {
 }
 
 export interface VerifierOptions {
-  /** HS256 secrets, all of which verify. None: HS256 tokens are refused. */
+  /** HS256 secrets, any of which may have signed a token. If empty, HS256 tokens are refused. */
   secrets: readonly string[]
-  /** The issuer's public keys. None: tokens signed with a private key are refused. */
+  /** The issuer's public keys. If undefined, tokens signed with a private key are refused. */
   keySet?: KeySet
-  /** The only `iss` and `aud` accepted from any token, where set. */
+  /** If set, the only `iss` and `aud` accepted of any token. */
   issuer?: string
   audience?: string
-  /** The `iss` and `aud` that tokens verified by the key set must have where the two above are not set. */
+  /** The `iss` and `aud` that tokens verified by the key set must have if the two above are not set. */
   keySetOrigin?: string
 }
 
@@ -37,9 +37,9 @@ export const KEY_SET_ALGORITHMS = ['EdDSA', 'ES256', 'ES512', 'RS256', 'PS256'] 
 
 /**
  * The key that must have signed a token: the header's `alg` alone chooses between secrets and key set, so that a
- * public key is never taken for a secret; `jwk`, `jku`, `x5u` and `x5c` are never looked at.
+ * public key is never used as a secret; `jwk`, `jku`, `x5u` and `x5c` are never looked at.
  * @returns a secret or a public key in PEM
- * @throws HttpProblem 401, or 503 if no key can be had at all
+ * @throws HttpProblem 401, or 503 if no keys are available at all
  */
 export async function keyFor(
   { header, input, signature }: UnverifiedToken,
@@ -66,7 +66,7 @@ function isSignedWith(secret: string, input: string, signature: string): boolean
 }
 
 /**
- * The user of a token whose signature holds.
+ * The user of a token with a verified signature.
  * @param now milliseconds since 1970
  * @throws HttpProblem 401
  */
@@ -92,7 +92,7 @@ export function userOf(
   return { id: subjectOf(claims), email: typeof email === 'string' ? email : null, claims }
 }
 
-/** Whether the time of a token is over, the clocks' leeway included. */
+/** Whether a token has expired, with leeway for the clocks. */
 export function isExpired({ exp }: Pick<Claims, 'exp'>, now = Date.now()): boolean {
   return exp + LEEWAY_SECONDS <= now / 1000
 }
@@ -101,8 +101,8 @@ function isTime(value: unknown): value is number {
   return typeof value === 'number' && Number.isFinite(value) && value >= 0
 }
 
-// Letters, marks, numbers, punctuation and symbols, but for those of them that nobody sees, such as fillers: two ids
-// that look the same are the same.
+// Letters, marks, numbers, punctuation and symbols, except the invisible ones, such as fillers: ids that look the same
+// must be the same.
 const VISIBLE = /^[[\p{L}\p{M}\p{N}\p{P}\p{S}]--[\p{Default_Ignorable_Code_Point}\u2800]]{1,255}$/v
 
 /** Whether a text is 1–255 characters that people can see, without spaces. */
