@@ -16,5 +16,5 @@ USER node
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s \
   CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.PORT || 8000}/health`).then(({ ok }) => process.exit(ok ? 0 : 1), () => process.exit(1))"]
-# As `npm start` does, but node itself: the signal to stop must reach it.
+# The same as `npm start`, but node itself, so that SIGTERM reaches it.
 CMD ["node", "--min-semi-space-size=16", "--max-semi-space-size=16", "--heap-growing-percent=30", "src/server.ts"]

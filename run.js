@@ -1,5 +1,5 @@
 // Runs a TypeScript file with the variables of .env, if there is one. Plain JavaScript, so that a Node.js too old for
-// TypeScript says so, where it would print a stack trace.
+// TypeScript says so instead of printing a stack trace.
 import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -14,7 +14,7 @@ if (!process.features.typescript) {
 
 const file = process.argv[2]
 if (file) {
-  // dev makes .env, and reads it anew at each restart of the server.
+  // dev makes .env, and the server reads it again at each restart.
   if (file !== 'src/dev.ts') readEnvFile()
   process.argv.splice(1, 1)
   await import(pathToFileURL(resolve(file)).href)
@@ -23,7 +23,7 @@ if (file) {
 function readEnvFile() {
   let text
   try {
-    text = readFileSync('.env', 'utf8') // process.loadEnvFile() says of one without permission that there is none
+    text = readFileSync('.env', 'utf8') // process.loadEnvFile() reports a file without permission as missing
   } catch ({ code }) {
     if (code !== 'ENOENT') fail(`.env cannot be read (${code}).`)
     return

@@ -5,7 +5,7 @@ import { RefreshTokens } from '../src/refresh-tokens.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** Local accounts, where there are any. */
+    /** Undefined if local accounts are off. */
     accounts: Accounts | undefined
   }
 }

@@ -13,14 +13,14 @@ const EXPOSED =
   'Location, Link, ETag, X-Total-Count, Retry-After, RateLimit, RateLimit-Policy, ' +
   'RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, X-Request-Id'
 
-/** Lets the browser pages of FRONTEND_URL call, with credentials (Fetch standard, 3.3). */
+/** Lets pages from the origins of FRONTEND_URL call, with credentials (Fetch standard, 3.3). */
 export default fp(
   async (app) => {
     const matches = parseOrigins(app.config.frontendUrl)
     const isAllowed = (origin: string | undefined) => origin !== undefined && matches(origin)
 
     await app.register(fastifyCors, {
-      // A function, so that `Vary: Origin` is on every answer and nothing more is said to an origin not listed.
+      // A function, so that every answer has `Vary: Origin`, and an unlisted origin gets no other CORS header.
       origin: (origin, done) => done(null, isAllowed(origin)),
       credentials: true,
       methods: ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'],

@@ -13,7 +13,7 @@ export interface EnvOptions {
   env: Variables
 }
 
-/** Validates the environment: the secrets, FRONTEND_URL and all else that schemas/env lists. */
+/** Validates the environment: the secrets, FRONTEND_URL and everything else that schemas/env lists. */
 export default fp<EnvOptions>(
   async (app, { env }) => {
     const data = presentVariables(env)

@@ -68,7 +68,7 @@ function sendProblem(thrown: unknown, request: FastifyRequest, reply: FastifyRep
     .send(JSON.stringify(body))
 }
 
-/** For what fails before any hook runs, such as a malformed address: does what the hooks would have done. */
+/** For requests that fail before any hook runs, such as a malformed URL: does what the hooks would have done. */
 export function frameworkErrors(error: Failure, request: FastifyRequest, reply: FastifyReply): void {
   reply.headers({ ...SECURITY_HEADERS, 'x-request-id': request.id })
   for (const [name, value] of Object.entries(request.server.corsHeaders(request.headers.origin))) {
@@ -78,7 +78,7 @@ export function frameworkErrors(error: Failure, request: FastifyRequest, reply: 
   logRequest(request, reply)
 }
 
-/** For what is not HTTP, or does not come in time: answers on the bare socket and closes it. */
+/** For input that is not HTTP or does not arrive in time: answers on the bare socket and closes it. */
 export function clientErrorHandler(
   this: FastifyInstance,
   error: Error & { code?: string },

@@ -12,7 +12,9 @@ export default fp(
   { name: 'host', dependencies: ['errors', 'request-id'] },
 )
 
-/** RFC 9112, 3.2: a request has one Host. node:http lets two pass, and answers none with an empty body. */
+/**
+ * RFC 9112, 3.2: a request has one Host header. node:http accepts two, and answers a missing one with an empty body.
+ */
 function hasOneHost({ rawHeaders, httpVersion }: IncomingMessage): boolean {
   let hosts = 0
   for (let i = 0; i < rawHeaders.length; i += 2) {

@@ -2,7 +2,7 @@ import { isUtf8 } from 'node:buffer'
 import fp from 'fastify-plugin'
 import { HttpProblem } from '../src/problem.ts'
 
-/** Takes bodies of JSON in UTF-8, and nothing else: another Content-Type is 415. */
+/** Accepts only JSON bodies in UTF-8: any other Content-Type is 415. */
 export default fp(
   async (app) => {
     // Content-Type: application/json with an empty body counts as no body: many clients set the type on every request.

@@ -43,12 +43,12 @@ declare module 'fastify' {
   }
 }
 
-/** A token that was verified. That holds until it expires, and as long as the issuer's keys are known to be the same. */
+/** A verified token. It stays verified until it expires or the issuer's keys are fetched again. */
 interface Verified {
   /** Frozen: all requests with this token share it. */
   readonly user: User
   readonly owner: Owner
-  /** Until when the keys that it was verified with were fresh, in milliseconds since 1970; undefined for a secret. */
+  /** When the keys that verified it must be fetched again, in milliseconds since 1970; undefined for a secret. */
   readonly keys: number | undefined
 }
 
@@ -70,7 +70,7 @@ export default fp(
     }
 
     await app.register(fastifyJwt, {
-      decoratorName: 'jwtPayload', // not `user`, which nothing can set
+      decoratorName: 'jwtPayload', // not `user`: it has only a getter, below
       secret: {
         private: signingSecret as string,
         public: (_request: FastifyRequest, token: unknown) => keyFor(token as UnverifiedToken, options),
@@ -80,13 +80,13 @@ export default fp(
       verify: {
         algorithms: [...SECRET_ALGORITHMS, ...KEY_SET_ALGORITHMS],
         clockTolerance: LEEWAY_SECONDS * 1000,
-        ignoreExpiration: true, // userOf() checks the claims, with an answer of its own for each
+        ignoreExpiration: true, // userOf() checks the claims, with a separate answer for each fault
         ignoreNotBefore: true,
         extractToken: (request) => readCredential(authorizationOf(request)),
       },
     })
 
-    // By the whole token: what differs in one character is another.
+    // Keyed by the whole token: one that differs in one character is a different token.
     const cache = new LRUCache<string, Verified>({ max: CACHED_TOKENS })
     const isStillGood = ({ user, keys }: Verified) =>
       !isExpired(user.claims) && (keys === undefined || (Date.now() < keys && keys === keySet?.freshUntil()))
@@ -110,7 +110,7 @@ export default fp(
     app.decorateRequest(VERIFIED, null)
     app.decorateRequest('user', {
       getter() {
-        return this[VERIFIED]?.user as User // none on a route without authenticate
+        return this[VERIFIED]?.user as User // undefined on a route without authenticate
       },
     })
     app.decorateRequest('owner', {
@@ -121,11 +121,11 @@ export default fp(
       },
     })
     app.decorate('authenticate', async (request, reply) => {
-      reply.header('cache-control', 'no-store') // what comes behind a token is nobody else's
+      reply.header('cache-control', 'no-store') // the answer is for this user only
       try {
         request[VERIFIED] = await verify(request)
       } catch (error) {
-        // An issuer that is out of reach is not the caller's fault.
+        // An unreachable issuer is not the caller's fault.
         if ((error as HttpProblem).statusCode === 401) await app.limitFailures(request, reply)
         throw error
       }

@@ -3,15 +3,15 @@ import FindMyWay, { type HTTPMethod } from 'find-my-way'
 import { HttpProblem } from '../src/problem.ts'
 
 export interface NotFoundOptions {
-  /** As the app's own router has it. */
+  /** The same as for the app's own router. */
   ignoreTrailingSlash: boolean
-  /** As the app's own router has it, in characters. */
+  /** The same as for the app's own router, in characters. */
   maxParamLength: number
 }
 
 const METHODS: HTTPMethod[] = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE']
 
-/** Answers what no route takes: 405 with Allow where the path has other methods (RFC 9110, 15.5.6), else 404. */
+/** Answers requests that match no route: 405 with Allow if the path has other methods (RFC 9110, 15.5.6), else 404. */
 export default fp<NotFoundOptions>(
   async (app, options) => {
     // A second router, without handlers: it knows which methods a path has.
@@ -34,7 +34,7 @@ export default fp<NotFoundOptions>(
       }
       const allow = [...methods, 'OPTIONS'].join(', ')
       if (request.method === 'OPTIONS') return reply.code(204).header('allow', allow).send()
-      throw new HttpProblem(405, 'method_not_allowed', `This path takes ${methods.join(', ')}.`, {
+      throw new HttpProblem(405, 'method_not_allowed', `This path accepts ${methods.join(', ')}.`, {
         headers: { allow },
       })
     })

@@ -18,7 +18,7 @@ declare module 'fastify' {
   }
 }
 
-// Beyond this many, the keys that were not seen for longest are forgotten: memory stays flat.
+// Beyond this many, the least recently used keys are forgotten, so that memory stays flat.
 const KEYS_IN_MEMORY = 50_000
 
 /** Limits how often users and addresses call, with the headers RateLimit-* (draft) and Retry-After. */
@@ -60,7 +60,7 @@ export default fp(
       const client = new Redis(url, {
         connectTimeout: 1000,
         commandTimeout: 500,
-        socketTimeout: 1000, // one that takes connections but does not answer is given up as well
+        socketTimeout: 1000, // also gives up on a server that accepts connections but does not answer
         maxRetriesPerRequest: 0,
         enableOfflineQueue: false,
         retryStrategy: (times) => Math.min(times * 200, 5000),

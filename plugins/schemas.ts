@@ -10,7 +10,7 @@ import fp from 'fastify-plugin'
 import { named } from '../schemas/responses.ts'
 import { isVisible } from '../src/tokens/index.ts'
 
-/** Makes what ref() names known to the instance, once a route is there that refers to it. */
+/** Registers the schemas that ref() has named, before a route refers to them. */
 export default fp(
   async (app) => {
     app.addHook('onRoute', () => {
@@ -23,14 +23,14 @@ export default fp(
 type Compilers = NonNullable<NonNullable<FastifyServerOptions['schemaController']>['compilersFactory']>
 
 /**
- * What Fastify compiles the routes' schemas with: each distinct one once, however many routes and mounts share it.
+ * Compiles the routes' schemas for Fastify: each distinct one once, however many routes and mounts share it.
  *
- * Validates strictly: unknown fields are refused, not dropped, and no value of a wrong JSON type is made to fit. Only
- * what can come as nothing but text, the path and the query, is read as the type that its schema asks for.
+ * Validates strictly: unknown fields are refused, not dropped, and no value of a wrong JSON type is coerced. Only the
+ * path and the query, which are always text, are read as the types in their schemas.
  */
 export function schemaCompilers(): Compilers {
   const ajv = new Ajv({ allErrors: true, useDefaults: true, allowUnionTypes: true })
-  ajv.addFormat('date-time', true) // used in responses alone, which are not validated
+  ajv.addFormat('date-time', true) // used only in responses, which are not validated
   // Two addresses that look the same are the same.
   ajv.addFormat('email', (text) => isVisible(text) && /^[^@]+@[^@]+\.[^@]+$/.test(text))
   const validators = new Map<string, ValidateFunction>()
@@ -58,7 +58,7 @@ export function schemaCompilers(): Compilers {
           buildSerializer(schema as Schema, { schema: external as Record<string, Schema> }),
         ),
   }
-  return compilers as unknown as Compilers // whose types tell only of Fastify's own compilers
+  return compilers as unknown as Compilers // its type covers only Fastify's own compilers
 }
 
 function once<T>(known: Map<string, T>, schema: unknown, make: () => T): T {
@@ -68,7 +68,7 @@ function once<T>(known: Map<string, T>, schema: unknown, make: () => T): T {
   return made
 }
 
-/** Reads decimal integers and booleans in place; whatever else stands there stays text, and is refused as such. */
+/** Reads decimal integers and booleans in place; anything else stays text, and is refused as such. */
 function readText(data: Record<string, unknown>, properties: [name: string, AnySchemaObject][]): void {
   for (const [name, { type }] of properties) {
     const value = data[name]

@@ -1,9 +1,8 @@
 import fp from 'fastify-plugin'
 
 /**
- * What a browser must not do with an answer of an API: guess its type, show it as a page or in a frame, tell its
- * address to others, or ask again without TLS (OWASP REST Security Cheat Sheet). /docs, the only page, has a policy
- * of its own.
+ * Forbids browsers to guess the type of an answer, show it as a page or in a frame, send its address to other sites, or
+ * use the service without TLS (OWASP REST Security Cheat Sheet). /docs, the only page, has its own policy.
  */
 export const SECURITY_HEADERS = {
   'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
@@ -12,8 +11,8 @@ export const SECURITY_HEADERS = {
   'x-content-type-options': 'nosniff',
 }
 
-// Constants, written by hand: @fastify/helmet builds them anew for each request, which took a quarter of its time,
-// and what it leaves behind kept each request in memory until the next full garbage collection.
+// Constants: @fastify/helmet builds them again for each request, which took a quarter of the request's time, and kept
+// each request in memory until the next full garbage collection.
 export default fp(
   async (app) => {
     app.addHook('onRequest', (_request, reply, done) => {

@@ -8,7 +8,7 @@ const SIGN_UP = ['/api/auth/signup', '/api/auth/sign-up']
 const SIGN_IN = ['/api/auth/signin', '/api/auth/sign-in']
 const SIGN_OUT = ['/api/auth/signout', '/api/auth/sign-out']
 
-/** Sign-up, sign-in and sign-out for those without Better Auth. */
+/** Sign-up, sign-in, refresh and sign-out, for deployments without Better Auth. */
 const auth: FastifyPluginAsyncTypebox = async (app) => {
   if (!app.accounts) return
   const accounts: Accounts = app.accounts

@@ -7,7 +7,7 @@ import { ref, response } from '../schemas/responses.ts'
 import { Me } from '../schemas/service.ts'
 import { UserData } from '../src/users.ts'
 
-/** The signed-in user: who it is, all that is held about them, and its end. */
+/** The signed-in user: who it is, and the export and deletion of everything stored about them. */
 const me: FastifyPluginAsyncTypebox = async (app) => {
   app.addHook('onRequest', app.authenticate)
   const security = [{ bearer: [] }]

@@ -4,7 +4,7 @@ import { response } from '../schemas/responses.ts'
 import { Health, Readiness, Service } from '../schemas/service.ts'
 import { unavailable } from '../src/problem.ts'
 
-/** What is open to all: who this is, whether it lives, whether it can work. */
+/** Public routes: name and version, whether the process is alive, whether it is ready. */
 const service: FastifyPluginAsyncTypebox = async (app) => {
   const docs: Record<string, string> =
     app.config.DOCS === 'on' ? { docs: '/docs', openapi: '/openapi.json' } : {}

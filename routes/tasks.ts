@@ -25,11 +25,11 @@ declare module 'fastify' {
 }
 
 export interface TaskRoutesOptions {
-  /** Other addresses of the same handlers: the documentation marks them as such. */
+  /** Whether the prefix is an alias, which the documentation marks as such. */
   alias?: boolean
 }
 
-// /stats is no task, or DELETE /stats would be 422 rather than 405.
+// Excludes /stats, or DELETE /stats would be 422 rather than 405.
 const TASK = '/:id(^(?!stats$).+)'
 
 const tasks: FastifyPluginAsyncTypebox<TaskRoutesOptions> = async (app, { alias = false }) => {
@@ -41,7 +41,7 @@ const tasks: FastifyPluginAsyncTypebox<TaskRoutesOptions> = async (app, { alias 
     },
   })
 
-  // Validated as a whole, so what :user_id is said to be must be part of it where the prefix has one.
+  // Params are validated as a whole, so the schema includes :user_id if the prefix has it.
   const owner = app.prefix.includes(':user_id') ? [TaskOwner] : []
   const OfUser = Type.Composite([...owner, Type.Object({})])
   const OfTask = Type.Composite([...owner, TaskId]) as unknown as typeof TaskId
@@ -172,7 +172,7 @@ const tasks: FastifyPluginAsyncTypebox<TaskRoutesOptions> = async (app, { alias 
 
 export default tasks
 
-/** Before any query: whether the user of the path exists is nobody's business but their own. */
+/** Runs before any query, so that no answer shows whether the user in the path exists. */
 async function refuseOtherUser({ params, user }: FastifyRequest): Promise<void> {
   const { user_id } = params as Partial<Static<typeof TaskOwner>>
   if (user_id !== undefined && user_id !== user.id) {
@@ -191,7 +191,7 @@ function pathOf(url: string): string {
 
 function pageAfter(url: string, cursor: string): string {
   const query = new URLSearchParams(url.split('?')[1])
-  query.delete('skip') // it was skipped on the way here
+  query.delete('skip') // the cursor starts after what was skipped
   query.set('cursor', cursor)
   return `${pathOf(url)}?${query}`
 }

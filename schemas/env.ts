@@ -5,7 +5,7 @@ const optional = (description: string, options = {}) =>
 const oneOf = <const T extends string>(values: T[], description: string, fallback?: NoInfer<T>) =>
   Type.Unsafe<T>({ type: 'string', enum: values, description, ...(fallback && { default: fallback }) })
 
-/** Every environment variable, in the order of .env.example. What a schema cannot say, plugins/env checks. */
+/** Every environment variable, in the order of .env.example. src/config.ts checks what a schema cannot express. */
 export const Env = Type.Object({
   NODE_ENV: oneOf(
     ['development', 'test', 'production'],

@@ -42,7 +42,7 @@ const challenge = { 'WWW-Authenticate': { type: 'string', description: 'RFC 6750
 const retryAfter = { 'Retry-After': { type: 'string', description: 'Seconds to wait' } }
 const headersOf: Record<number, object> = { 401: challenge, 429: retryAfter, 503: retryAfter }
 
-/** The failures of an operation for the document, by status; no serializer is made of them. */
+/** An operation's failures by status, for the document; no serializer is built from them. */
 export function problemResponses(statuses: readonly number[]): Record<number, object> {
   return Object.fromEntries(
     statuses.map((status) => [

@@ -4,7 +4,7 @@ type Named = TSchema & { $id: string }
 
 const schemas = new Map<string, Named>()
 
-/** Refers to a schema by its `$id`, and makes it known: the document has it once, under its title. */
+/** Refers to a schema by its `$id`, and registers it: the document has it once, under its title. */
 export function ref<T extends TSchema>(schema: T) {
   if (!isNamed(schema)) throw new TypeError('ref() needs a schema with an $id')
   schemas.set(schema.$id, schema)
@@ -13,10 +13,10 @@ export function ref<T extends TSchema>(schema: T) {
 
 const isNamed = (schema: TSchema): schema is Named => schema.$id !== undefined
 
-/** Every schema that ref() was given so far. */
+/** Every schema given to ref() so far. */
 export const named = (): Iterable<Named> => schemas.values()
 
-/** The response of a success: the schema of its body, what it is, and its headers. */
+/** A successful response: the schema of its body, its description and its headers. */
 export function response<T extends TSchema>(
   schema: T,
   description: string,

@@ -107,7 +107,7 @@ const query = Type.Object(
   strict,
 )
 
-/** Says to the validator that none must be sent; the type is that of the query once defaults are filled in. */
+/** The validator requires no parameter; the type is that of the query with its defaults filled in. */
 const withDefaults = <T extends typeof query>(schema: T): T => ({ ...schema, required: [] })
 
 export const TaskQuery = withDefaults(query)
