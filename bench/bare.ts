@@ -1,5 +1,5 @@
-// What the benchmark compares with: an idiomatic server by hand, with a pool of 10, named statements and token
-// verification, and none of validation, isolation, limits and logging.
+// What the benchmark compares with: an idiomatic hand-written server, with a pool of 10, named statements and token
+// verification, and without validation, isolation, limits and logging.
 import { createHmac, timingSafeEqual } from 'node:crypto'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import pg from 'pg'

@@ -7,7 +7,7 @@ import { median, print, type Setup, withSetup } from './setup.ts'
 const GOALS: Record<Scenario, string> = { list: '≥ 1.3', get: '≥ 1.0', create: '≥ 1.0', mix: '≥ 1.2' }
 const USERS = 1000
 const TASKS_PER_USER = 100
-// With the server by hand, and with oneself.
+// Rounds against the hand-written server, and against the service itself.
 const ROUNDS = 6
 const FEWER_ROUNDS = 3
 const SECONDS = 3
@@ -23,8 +23,8 @@ const ratio = ({ ours, other }: Pair): number => ours.rate / other.rate
 const ratioOfP99 = ({ ours, other }: Pair): number => ours.p99 / other.p99
 
 /**
- * Compares the service, with everything on as in production, with a server by hand (bench/bare.ts): alternately, in
- * one run, on one database. What counts is the ratio; the figures themselves are the machine's. Writes
+ * Compares the service, with everything on as in production, with a hand-written server (bench/bare.ts): alternately,
+ * in one run, on one database. What counts is the ratio; the absolute figures depend on the machine. Writes
  * bench/RESULTS.md.
  */
 export const compare = (address: string): Promise<void> => withSetup(address, measure)
@@ -46,13 +46,13 @@ async function measure({ url, issuer, env, logFile, machine }: Setup): Promise<v
     const rows: string[] = []
     for (const [name, make] of Object.entries(scenarios)) {
       const pairs = await alternate(name, make, [ours, withSecret], [bare, withSecret], ROUNDS)
-      rows.push(row(`${name}, to the server by hand`, pairs, GOALS[name as Scenario]))
+      rows.push(row(`${name} vs. the hand-written server`, pairs, GOALS[name as Scenario]))
     }
-    const memory = `${ours.rss().toFixed(0)} MB, the server by hand ${bare.rss().toFixed(0)} MB`
+    const memory = `${ours.rss().toFixed(0)} MB, the hand-written server ${bare.rss().toFixed(0)} MB`
 
     const { list } = scenarios
     const keys = await alternate('EdDSA', list, [ours, withKey], [ours, withSecret], FEWER_ROUNDS)
-    rows.push(row('list with EdDSA tokens, to HS256', keys, '≥ 0.9'))
+    rows.push(row('list with EdDSA tokens vs. HS256', keys, '≥ 0.9'))
     const two = await open(TASKWARD, { ...env, WEB_CONCURRENCY: '2' }, logFile)
     const processes = await alternate(
       'WEB_CONCURRENCY=2',
@@ -61,10 +61,10 @@ async function measure({ url, issuer, env, logFile, machine }: Setup): Promise<v
       [ours, withSecret],
       FEWER_ROUNDS,
     )
-    rows.push(row('list with WEB_CONCURRENCY=2, to 1', processes, ''))
+    rows.push(row('list with WEB_CONCURRENCY=2 vs. 1', processes, ''))
     const empty = await open(['bench/empty.ts'], env)
     const limit = await alternate('empty', list, [ours, withSecret], [empty, withSecret], FEWER_ROUNDS)
-    rows.push(row('list, to an empty Fastify route', limit, ''))
+    rows.push(row('list vs. an empty Fastify route', limit, ''))
 
     const report = [
       '# Benchmark results',
@@ -72,7 +72,7 @@ async function measure({ url, issuer, env, logFile, machine }: Setup): Promise<v
       machine,
       '',
       `${CONNECTIONS} connections; ${USERS} users with ${TASKS_PER_USER} tasks each; \`list\` is 20 tasks of a random user, \`mix\` is 70 % list, ` +
-        `20 % get, 10 % create or toggle. Medians of ${ROUNDS} rounds (of ${FEWER_ROUNDS} in the last three lines) of ${SECONDS} s, both sides alternately.`,
+        `20 % get, 10 % create or toggle. Medians of ${ROUNDS} rounds of ${SECONDS} s (${FEWER_ROUNDS} rounds in the last three lines), the two sides in turn.`,
       '',
       '| | requests/s, ratio | spread | goal | p99, ratio | spread | requests/s | p99 in ms |',
       '| --- | --- | --- | --- | --- | --- | --- | --- |',
@@ -88,7 +88,7 @@ async function measure({ url, issuer, env, logFile, machine }: Setup): Promise<v
   }
 }
 
-/** The first round warms both up, and does not count. Who begins takes turns. */
+/** The first round warms both up, and does not count. The two take turns at going first. */
 async function alternate(name: string, make: Make, ours: Side, other: Side, rounds: number): Promise<Pair[]> {
   const sides = { ours, other }
   const pairs: Pair[] = []

@@ -4,7 +4,7 @@ import { exportJWK, generateKeyPair, SignJWT } from 'jose'
 
 const SECRET = randomBytes(32).toString('base64url')
 
-/** As in production, but for the limits, which are out of reach. */
+/** As in production, except for the limits, which are too high to be reached. */
 export const ENVIRONMENT = {
   NODE_ENV: 'production',
   BETTER_AUTH_SECRET: SECRET,

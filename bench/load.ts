@@ -4,13 +4,13 @@ import autocannon, { type Client, type Request } from 'autocannon'
 
 export const CONNECTIONS = 64
 const REQUESTS = 1280
-// While connections open and their requests are made, answers wait to be read: the generator's delay, not the server's.
+// While connections open and their requests are built, answers wait to be read: that delay is the generator's.
 const SETTLED_MS = 500
 
 export type Scenario = 'list' | 'get' | 'create' | 'mix'
 export type Make = (caller: Caller) => Request
 
-/** What a user asks for: their token, and one of their tasks. */
+/** A user with a token and tasks. */
 export interface Caller {
   token: string
   /** Ids of their tasks. */
@@ -18,13 +18,13 @@ export interface Caller {
 }
 
 export interface Load {
-  /** Answers in a second. */
+  /** Answers per second. */
   rate: number
-  /** Milliseconds within which 99 % were answered, once all connections stood. */
+  /** Milliseconds within which 99 % were answered, after all connections were open. */
   p99: number
 }
 
-/** A request for an address. */
+/** A GET of this path. */
 export const at =
   (path: string): Make =>
   ({ token }) => ({ method: 'GET', path, headers: bearer(token) })
@@ -71,7 +71,7 @@ export async function load(
     url,
     connections,
     duration: seconds,
-    // Each connection goes round requests of its own, made beforehand: nothing is built while it is measured.
+    // Each connection cycles through its own requests, built beforehand: nothing is built while measuring.
     setupClient(client: Client) {
       client.setRequests(Array.from({ length: Math.ceil(REQUESTS / connections) }, () => make(pick(callers))))
       client.on('response', (_status, _bytes, ms) => {

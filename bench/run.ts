@@ -1,6 +1,6 @@
-// The load generator runs here, and what it waits for its own garbage collections would be taken for the servers'
-// slowness: with V8's own choice that is up to 30 ms for 1 % of all answers. So `npm run bench` gives it a young
-// generation so large that there is hardly one while it measures.
+// The load generator runs here, and its own garbage collections would look like slow servers: with V8's defaults, up to
+// 30 ms for 1 % of all answers. So `npm run bench` gives it a young generation so large that hardly any collection runs
+// while it measures.
 import { compare } from './compare.ts'
 import { scale } from './scale.ts'
 import { smoke } from './smoke.ts'
@@ -10,7 +10,7 @@ const [what, ...rest] = process.argv.slice(2)
 
 if (rest.length > 0 || (what !== undefined && what !== 'scale')) {
   process.stderr.write(
-    'Usage: npm run bench            compares with a server by hand\n' +
+    'Usage: npm run bench            compares with a hand-written server\n' +
       '       npm run bench -- scale   measures the cost as work grows\n',
   )
   process.exitCode = 1

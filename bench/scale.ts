@@ -72,7 +72,7 @@ async function measure({ url, issuer, env, logFile, machine }: Setup): Promise<v
         })),
       },
     ]
-    await load(server.url, scenarios.list, crowds[1] ?? [], { seconds: 5 }) // warms up
+    await load(server.url, scenarios.list, crowds[1] ?? [], { seconds: 5 }) // warm-up
     const drawn: { title: string; points: Point[] }[] = []
     for (const { title, cases } of charts) {
       const points = await measureCases(server, cases)
@@ -87,7 +87,7 @@ async function measure({ url, issuer, env, logFile, machine }: Setup): Promise<v
   }
 }
 
-/** All cases of a chart in turn, several times: what slows the machine for a while meets each of them. */
+/** Runs all cases of a chart in turn, several times, so that a temporary slowdown affects each of them. */
 async function measureCases({ url }: Server, cases: readonly Case[]): Promise<Point[]> {
   const rates: number[][] = cases.map(() => [])
   for (let round = 0; round < ROUNDS; round++) {
@@ -112,7 +112,7 @@ async function inTurn<In, Out>(list: readonly In[], fn: (item: In) => Promise<Ou
   return results
 }
 
-/** As autovacuum would have done by and by. */
+/** As autovacuum would do over time. */
 async function vacuum(url: string): Promise<void> {
   const client = new pg.Client({ connectionString: url })
   await client.connect()

@@ -27,7 +27,7 @@ export async function makeDatabase(
 }
 
 /**
- * Gives users some tasks each, with the rights of the login: it must be a superuser, or bypass row-level security.
+ * Gives each user some tasks, with the rights of the login, which must be a superuser or bypass row-level security.
  * @returns the ids of up to 100 tasks of each
  */
 export async function seed(

@@ -6,16 +6,16 @@ import packageJson from '../package.json' with { type: 'json' }
 
 export interface Server {
   url: string
-  /** Megabytes in memory now. */
+  /** Resident memory in megabytes. */
   rss(): number
   stop(): Promise<void>
 }
 
-/** What `npm start` runs, but for run.js: a .env must not change what is measured. */
+/** The same as `npm start`, but without run.js: a .env must not change what is measured. */
 export const TASKWARD = packageJson.scripts.start.replace(/^exec node | run\.js(?= )/g, '').split(' ')
 
 /**
- * Starts a server of its own process, with its log in a file, and waits until it answers.
+ * Starts a server in its own process, with its log in a file, and waits until it answers.
  * @param args of node: options and the file
  */
 export async function start(

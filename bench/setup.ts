@@ -5,18 +5,18 @@ import { ENVIRONMENT, type Issuer, openIssuer } from './issuer.ts'
 import { makeDatabase } from './seed.ts'
 
 export interface Setup {
-  /** Of a new database, which is dropped at the end. */
+  /** The address of a new database, which is dropped at the end. */
   url: string
   issuer: Issuer
-  /** What both servers are started with. */
+  /** The environment of both servers. */
   env: Record<string, string>
-  /** Where the service logs to. */
+  /** The service's log. */
   logFile: string
-  /** What the figures were taken on. */
+  /** The machine and software that the figures were measured on. */
   machine: string
 }
 
-/** Makes what a benchmark needs on the PostgreSQL server of `address`, and takes it away when it is done. */
+/** Sets up a benchmark on the PostgreSQL server at `address`, and cleans up after it. */
 export async function withSetup(address: string, benchmark: (setup: Setup) => Promise<void>): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), 'taskward-bench-'))
   const database = await makeDatabase(address)

@@ -7,10 +7,13 @@ import { callersOf, seed } from './seed.ts'
 import { start, TASKWARD } from './servers.ts'
 import { print } from './setup.ts'
 
-/** Without a PostgreSQL: whether the service answers under load, on the embedded one. There is nothing to compare. */
+/**
+ * Without a PostgreSQL server: checks that the service answers under load on the embedded database, and compares
+ * nothing.
+ */
 export async function smoke(): Promise<void> {
   print(
-    'No BENCH_DATABASE_URL (postgres://…): a smoke run on the embedded database, without the server by hand.',
+    'No BENCH_DATABASE_URL (postgres://…): a smoke test on the embedded database, without the hand-written server.',
   )
   const folder = mkdtempSync(join(tmpdir(), 'taskward-bench-'))
   const url = `pglite:${folder}`
