@@ -4,14 +4,14 @@ import { ForeignAnswerError, isStaleStatement, UnreadableValueError } from './fa
 import { type Parser, parserOf, toText } from './values.ts'
 
 // Invariants
-//   B1  A batch is one transaction: what is between two Sync messages of the extended protocol (PostgreSQL's
-//       documentation, 55.2.4). After an error the rest is skipped, so the settings in front hold for the statements
-//       behind them and for nothing else, and if they fail, nothing else runs.
-//   B2  Nothing is written before all parameters have been put into text: a batch is written whole or not at all.
-//   B3  Rows are delivered at ReadyForQuery, and only if every statement was completed, every row has the columns that
-//       were described, and what is read back of the settings is what was sent. Otherwise the connection is cut.
-//   B4  Nothing that is thrown while an answer is read leaves the batch.
-//   B5  A statement counts as prepared on a connection once it was completed there; its columns are known as long.
+//   B1  A batch is one transaction: everything between two Sync messages of the extended protocol (PostgreSQL's
+//       documentation, 55.2.4). After an error PostgreSQL skips the rest. So the settings apply to the statements after
+//       them and to nothing else, and if they fail, nothing else runs.
+//   B2  Nothing is written before all parameters have been serialized: a batch is written whole or not at all.
+//   B3  Rows are delivered at ReadyForQuery, and only if every statement has completed, every row has the columns that
+//       were described, and the settings read back are those that were sent. Otherwise the connection is cut.
+//   B4  An error thrown while an answer is read never leaves the batch.
+//   B5  A statement counts as prepared on a connection once it has completed there; its columns are known for as long.
 
 /** What pg lets a query write to a connection. */
 interface Wire {
@@ -37,7 +37,7 @@ const prepared = new WeakMap<Wire, Map<string, readonly Column[]>>()
 // A statement without rows has no columns.
 const NONE: readonly Column[] = []
 
-// Connections that gave an answer of somebody else, with the reason: nothing that they say after it is believed.
+// Connections that delivered a foreign answer, with the reason: nothing that they send afterwards is trusted.
 const cut = new WeakMap<Wire, Error>()
 
 /** Extends pg.Query because pg pipelines only its own Query class; pg calls the public methods. */
@@ -45,10 +45,10 @@ class Batch extends pg.Query {
   declare callback: Callback
   readonly #statements: readonly BoundStatement[]
   readonly #rows: unknown[][]
-  /** Of each statement, as far as they are known. */
+  /** The columns of each statement, if they are known. */
   readonly #columns: (readonly Column[] | undefined)[] = []
   #wire: Wire | undefined
-  /** The statement that is being answered. */
+  /** Index of the statement that is being answered. */
   #at = 0
   /** Why a value could not be read. */
   #unreadable: Error | undefined
@@ -70,7 +70,7 @@ class Batch extends pg.Query {
     }
 
     this.#wire = wire
-    // Uncorked when all that has arrived is dealt with: one write for the batches of many requests.
+    // Uncorked once everything that has arrived is handled: one write for the batches of many requests.
     wire.stream.cork()
     setImmediate(() => wire.stream.uncork())
     const known = columnsOn(wire)
@@ -141,13 +141,13 @@ class Batch extends pg.Query {
 
   handleError(error: Error, connection: unknown): void {
     const known = columnsOn(connection as Wire)
-    // Whether they were prepared before it failed cannot be known: they will be prepared anew.
+    // Whether they were prepared before the failure is unknown: they will be prepared again.
     for (const { name } of this.#statements) known.delete(name)
     if (isStaleStatement(error)) known.clear()
     this.callback(error, [])
   }
 
-  /** Hangs up: where one answer is not the asker's, none after it on this connection is known to be. */
+  /** Hangs up: after a foreign answer, no later answer on this connection can be trusted. */
   #refuse(what: string): void {
     const wire = this.#wire as Wire
     const error = new ForeignAnswerError(what)
@@ -164,11 +164,12 @@ function columnsOn(wire: Wire): Map<string, readonly Column[]> {
 
 /**
  * Runs statements as one transaction on a connection that others may share. Returns the rows of each. A prepared
- * statement that PostgreSQL no longer has, or whose columns have changed, is prepared anew, once: nothing has happened
- * by then.
+ * statement that PostgreSQL no longer has, or whose columns have changed, is prepared again, once: nothing of the batch
+ * has run by then.
  *
- * @throws the error of the statement that failed; nothing of the batch has happened then
- * @throws ForeignAnswerError if the answer is not known to be this batch's; whether it has happened is unknown
+ * @throws the error of the statement that failed; the batch was rolled back
+ * @throws ForeignAnswerError if the answer cannot be shown to be this batch's; whether the batch was committed is
+ *   unknown
  */
 export function runBatch(client: pg.ClientBase, statements: readonly BoundStatement[]): Promise<unknown[][]> {
   return new Promise((resolve, reject) => {
@@ -184,7 +185,7 @@ export function runBatch(client: pg.ClientBase, statements: readonly BoundStatem
   })
 }
 
-/** Ends a connection at once: every batch under way on it fails with this error. */
+/** Closes a connection at once: every batch in flight on it fails with this error. */
 export function hangUp(client: pg.ClientBase, error: Error): void {
   const { connection } = client as unknown as { connection: Wire }
   connection.stream.destroy(error)

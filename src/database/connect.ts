@@ -10,17 +10,17 @@ import { Multiplexer } from './multiplexer.ts'
 export interface DatabaseOptions {
   /** `postgres://…`, or for the embedded PostgreSQL `pglite:DIRECTORY` or `pglite:memory`. */
   url: string
-  /** Connections to PostgreSQL, 1–1000. The embedded one has one. Default 10. */
+  /** Connections to PostgreSQL, 1–1000. The embedded database has only one. Default 10. */
   poolMax?: number
   /** Whether statements run under roles of their own (the third wall), or as the login. Default true. */
   rls?: boolean
-  /** After this time a scoped statement is cancelled, in milliseconds. Default 5000. */
+  /** Milliseconds after which a scoped statement is cancelled. Default 5000. */
   statementTimeout?: number
-  /** Whether statements are prepared once and named; off for poolers that do not carry them. Default true. */
+  /** Whether statements are named and prepared once; off for poolers that do not support that. Default true. */
   prepare?: boolean
-  /** What pg_stat_activity shows. */
+  /** Shown in pg_stat_activity. */
   applicationName?: string
-  /** Called for a connection that broke while idle; the pool has dropped it already. */
+  /** Called for a connection that broke while idle; the pool has already dropped it. */
   onConnectionError?: (error: Error) => void
 }
 
@@ -29,17 +29,18 @@ export interface Database extends Runner {
   readonly embedded: boolean
   /** Whether statements run under roles of their own. */
   readonly rls: boolean
-  /** After this time a scoped statement is cancelled, in milliseconds. */
+  /** Milliseconds after which a scoped statement is cancelled. */
   readonly statementTimeout: number
   /**
    * Runs statements in one transaction, all written to the wire at once. Returns the rows of each.
-   * @param sealed whether to prove that each statement was in one transaction with its settings, as always where
+   * @param sealed whether to prove that each statement ran in one transaction with its settings. Always proved if
    *   statements are not prepared. Default false
    */
   run(statements: readonly ScopedStatement[], sealed?: boolean): Promise<unknown[][]>
   /**
-   * For migrations and checks of the schema, which are no proved statements: runs them with the rights of the login,
-   * on a connection of its own, as migrations may take longer than requests. The embedded database has but one.
+   * For migrations and checks of the schema, whose statements are not proved: runs them with the rights of the login,
+   * on a separate connection, because migrations may take longer than requests. The embedded database has only one
+   * connection.
    *
    * @param timeout milliseconds for each query; undefined for no limit
    */
@@ -51,12 +52,12 @@ export interface Database extends Runner {
 
 const CONNECT_TIMEOUT_MS = 3_000
 const STATEMENT_TIMEOUT_MS = 5_000
-// How much longer to wait for a server that should have ended a statement by itself, but does not answer at all.
+// How much longer to wait for a server that should have cancelled a statement itself, but does not answer at all.
 const ANSWER_TIMEOUT_MS = 1_000
 // How long to wait for idle connections to end, on a server that does not answer.
 const CLOSE_TIMEOUT_MS = 1_000
 
-// Unique over processes, too: several may share a pooler's connections.
+// Unique across processes, because several may share a pooler's connections.
 const PROCESS = randomUUID()
 let batches = 0
 const nextNonce = () => `${PROCESS}:${(batches += 1)}`
@@ -67,12 +68,15 @@ async function openEmbedded(url: string): Promise<Embedded> {
   return embedded.openEmbedded(url.slice('pglite:'.length))
 }
 
-// What pg does of itself for these modes, but with a warning on standard error that they may be weakened one day.
+// pg treats these modes so anyway, but warns on standard error that a later version may weaken them.
 function verifyCertificate(url: string): string {
   return url.replace(/([?&]sslmode=)(prefer|require|verify-ca)(?=&|$)/, '$1verify-full')
 }
 
-/** Opens the database, without connecting yet (PostgreSQL) or at once (the embedded one, which takes seconds). */
+/**
+ * Opens the database. PostgreSQL is connected to when first needed; the embedded database starts now, which takes
+ * seconds.
+ */
 export async function connect({
   url,
   poolMax = 10,

@@ -10,10 +10,10 @@ export class DataDirectoryError extends Error {
 const LOCK = 'holder.pid'
 
 /**
- * Locks a data directory for this process, and makes it where there is none. PGlite takes no lock of its own, and two
+ * Locks a data directory for this process, and creates it if there is none. PGlite itself takes no lock, and two
  * processes would corrupt the files.
  *
- * @returns what releases the lock
+ * @returns a function that releases the lock
  * @throws DataDirectoryError if it cannot be written, or another process uses it
  */
 export async function lockDirectory(directory: string): Promise<() => void> {

@@ -10,9 +10,10 @@ export interface Embedded {
 }
 
 /**
- * Starts PostgreSQL inside this process (PGlite). It has one connection and one process may use a directory at a time.
+ * Starts PostgreSQL inside this process (PGlite). It has one connection, and only one process may use a directory at a
+ * time.
  *
- * @param location a directory, which is made if there is none, or `memory`
+ * @param location a directory, which is created if there is none, or `memory`
  * @throws DataDirectoryError if the directory cannot be written, or another process uses it
  */
 export async function openEmbedded(location: string): Promise<Embedded> {

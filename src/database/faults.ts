@@ -1,13 +1,14 @@
 import pg from 'pg'
 
-// SQLSTATEs that pass by themselves: connection, resources, shutdown, time-out, lock, serialization, read-only standby.
-// And a login or database that is refused: fixed on the database's side, or by a restart with another DATABASE_URL.
+// SQLSTATEs of faults that pass by themselves: connection, resources, shutdown, time-out, lock, serialization,
+// read-only standby. Also a refused login or database: that is fixed in the database, or by a restart with another
+// DATABASE_URL.
 const PASSING = /^(08|28|3D000$|53|57|40001$|40P01$|55P03$|25006$)/
 const NETWORK = /^(ECONN\w+|ENOTFOUND|ETIMEDOUT|EPIPE|EHOSTUNREACH|ENETUNREACH|EAI_AGAIN)$/
-// pg gives these no code.
+// pg gives these errors no code.
 const DRIVER = /^(Connection terminated|Query read timeout|timeout e|Client (has encountered|was closed))/
 
-/** The answer cannot be shown to be the asker's. The connection that it came on is cut. */
+/** The answer cannot be shown to be the asker's. The connection it came on is cut. */
 export class ForeignAnswerError extends Error {
   override name = 'ForeignAnswerError'
   /** @param what came instead */
@@ -16,7 +17,7 @@ export class ForeignAnswerError extends Error {
   }
 }
 
-/** A value of a row has a form that is not known here; the rest of the connection is sound. */
+/** A value of a row has an unknown form; the connection itself is sound. */
 export class UnreadableValueError extends Error {
   override name = 'UnreadableValueError'
   constructor(cause: Error) {
@@ -24,7 +25,7 @@ export class UnreadableValueError extends Error {
   }
 }
 
-/** The SQLSTATE of what PostgreSQL refused. */
+/** The SQLSTATE of an error from PostgreSQL. */
 export function sqlStateOf(error: unknown): string | undefined {
   return error instanceof pg.DatabaseError ? error.code : undefined
 }
@@ -44,7 +45,7 @@ export function isConnectionFault(error: unknown): boolean {
   return error.severity === 'FATAL' || error.severity === 'PANIC' || error.code === '25006'
 }
 
-/** Whether an error means that the database is out of reach or overloaded, and passes by itself. */
+/** Whether an error means that the database is unreachable or overloaded, which passes by itself. */
 export function isPassingFault(error: unknown): boolean {
   if (error instanceof ForeignAnswerError || isStaleStatement(error)) return true
   if (!(error instanceof Error)) return false

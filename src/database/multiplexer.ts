@@ -2,16 +2,16 @@ import type pg from 'pg'
 import { hangUp } from './batch.ts'
 import { isConnectionFault } from './faults.ts'
 
-// Several requests share a connection: each writes its whole batch at once and PostgreSQL answers in order, so nobody
-// waits for another's round trip. The pool keeps its part: it connects, and drops what is broken or idle.
+// Several requests share a connection: each writes its whole batch at once and PostgreSQL answers in order, so no
+// request waits for another's round trip. The pool still connects, and drops broken and idle connections.
 //
 // Invariants
-//   M1  A batch is on one connection, and all its queries are written before it first waits.
+//   M1  A batch runs on one connection, and sends all its queries before its first await.
 //   M2  A connection carries at most `capacity` batches of one kind, reads or writes, and never of both.
-//   M3  Nothing is written behind a batch on a connection that has been silent for STALLED_MS.
-//   M4  Who waits is served in the order of arrival, as soon as a connection of the kind has room.
-//   M5  However many connections of one kind are slow, the other kind can have one, unless there is only one in all.
-//   M6  A connection that is broken or silent past the time-out never returns to the pool; what was on it fails.
+//   M3  No further batch is written to a connection that has been silent for STALLED_MS.
+//   M4  Waiting batches are served in order of arrival, as soon as a connection of their kind has room.
+//   M5  However many connections of one kind are slow, the other kind can get one, unless there is only one in all.
+//   M6  A connection that is broken or silent past the time-out never returns to the pool; its batches fail.
 //
 // States of a connection
 //   (none)  ─ #open ─▶ idle ─ #take ─▶ shared ─ capacity reached ─▶ full
@@ -22,9 +22,9 @@ interface Connection {
   /** Undefined until it is connected. */
   client: pg.PoolClient | undefined
   readonly connecting: Promise<pg.PoolClient>
-  /** Batches under way. */
+  /** Batches in flight. */
   load: number
-  /** When something last came back: PostgreSQL answers in order. */
+  /** When the last answer came: PostgreSQL answers in order. */
   since: number
 }
 
@@ -42,7 +42,7 @@ interface Kind {
   readonly waiting: Waiting[]
   /** Batches on one connection before another is opened. */
   readonly spreadAt: number
-  /** Batches on one connection at most. */
+  /** The most batches on one connection. */
   readonly capacity: number
 }
 
@@ -56,14 +56,15 @@ export class Multiplexer {
   readonly #max: number
   // Many reads on one connection share system calls and wake-ups of PostgreSQL, which cost more than most statements.
   readonly #reads: Kind = { connections: new Set(), waiting: [], spreadAt: 64, capacity: 64 }
-  // A write waits for the disk at its commit; on connections of their own several wait for one and the same flush.
+  // A write waits for the disk at its commit; writes on separate connections can share one flush.
   readonly #writes: Kind = { connections: new Set(), waiting: [], spreadAt: 2, capacity: 4 }
   readonly #watch: NodeJS.Timeout
 
   /**
    * @param max connections, at most the pool's
-   * @param timeout milliseconds (and up to 500 more) that a connection with batches under way may be silent; it is cut
-   *   then. One timer for all: pg's own, one for each query, keeps every query in memory until the next full collection.
+   * @param timeout milliseconds (and up to 500 more) that a connection with batches in flight may be silent before it
+   *   is cut. One timer watches all: pg's own, one for each query, keeps each query in memory until the next full
+   *   garbage collection.
    */
   constructor(pool: pg.Pool, max: number, timeout: number) {
     this.#pool = pool
@@ -138,7 +139,7 @@ export class Multiplexer {
     return new Promise((resolve, reject) => waiting.push({ since: performance.now(), resolve, reject }))
   }
 
-  /** Gives those who wait the room that there is now. */
+  /** Gives waiting batches the room that has become free. */
   #admit(kind: Kind): void {
     while (kind.waiting.length > 0) {
       const connection = this.#take(kind)

@@ -1,6 +1,6 @@
 import pg from 'pg'
 
-/** Turns the text of a value into the value. */
+/** Parses the text of a value. */
 export type Parser = (text: string) => unknown
 
 // pg exports it without types.
@@ -13,14 +13,14 @@ const PARSERS: Record<number, Parser> = {
   [pg.types.builtins.TIMESTAMPTZ]: toIso,
 }
 
-/** @param type PostgreSQL's object id of the column's type */
+/** @param type the OID of the column's type */
 export function parserOf(type: number): Parser {
   return PARSERS[type] ?? pg.types.getTypeParser(type)
 }
 
 /**
  * A timestamptz as PostgreSQL writes it in UTC, `2026-01-31 09:30:00.123456+00`, as ISO 8601 in milliseconds:
- * `2026-01-31T09:30:00.123Z`. No Date is made where none is needed.
+ * `2026-01-31T09:30:00.123Z`. No Date is created unless it is needed.
  *
  * Years of five digits or before Christ have a sign and six digits, as JavaScript writes and reads them
  * (`+010000-01-01T00:00:00.000Z`, `-000043-03-15T00:00:00.000Z` for 44 BC). `infinity` and `-infinity` stay as they are.
@@ -43,8 +43,9 @@ export function toIso(text: string): string {
 }
 
 /**
- * A parameter as PostgreSQL reads it, as pg itself writes it: arrays as arrays, objects as JSON, Buffers in binary.
- * @throws TypeError for what has no such form
+ * A parameter in the form that PostgreSQL reads, serialized as pg does: arrays as arrays, objects as JSON, Buffers in
+ * binary.
+ * @throws TypeError for a value that has no such form
  */
 export function toText(value: unknown): string | Buffer | null {
   if (typeof value === 'string') return value

@@ -11,24 +11,24 @@ export interface Expected {
   readonly shared: readonly string[]
   /** Tables that have an owner column and belong to another service. */
   readonly foreign: readonly string[]
-  /** Unique and foreign keys without the owner columns that are meant to be so. */
+  /** Unique and foreign keys that lack the owner columns on purpose. */
   readonly accepted: readonly string[]
   readonly roles: { readonly owned: string; readonly shared: string }
 }
 
 /** A difference between the catalog and the declaration. */
 export interface CatalogFault {
-  /** `grant`: statements fail, since a role lacks a right. `isolation`: a wall is open, or may be. */
+  /** `grant`: statements fail, because a role lacks a right. `isolation`: a wall is open, or may be. */
   kind: 'grant' | 'isolation'
   /** What is wrong, in a sentence. */
   fault: string
-  /** The SQL that repairs it, or what else there is to do. */
+  /** The SQL that repairs it, or what to do instead. */
   repair: string
 }
 
 /**
- * Compares what PostgreSQL has with what was declared: policies, grants, roles, and whatever else the roles could
- * reach. That a table has some policy says little: one more policy, a view or a grant would open it.
+ * Compares PostgreSQL's catalog with the declaration: policies, grants, roles, and everything else that the roles could
+ * reach. That a table has a policy proves little: another policy, a view or a grant would open it.
  *
  * @param rls whether statements run under the roles; if not, their rights do not matter
  */
@@ -153,7 +153,7 @@ const ROLES: Check[] = [
       format('alter table %s owner to %I;', c.oid::regclass, current_user)
     from role join pg_class as c on relowner = role.oid where relkind in ('r', 'p', 'v', 'm', 'f')`,
 
-  // Whatever else they reach: the other role's tables, views (which run with their owner's rights), partitions.
+  // Everything else that they reach: the other role's tables, views (which run with their owner's rights), partitions.
   () => sql`
     select 'isolation',
       format('Role %s may %s in %s, which is not declared for it.', name, string_agg(verb, ', '), c.oid::regclass),

@@ -4,9 +4,9 @@
 //   declaration ─ isolate() ─┬─ statement()    types: a statement starts from the owner's rows        (wall 1)
 //                            │    └ guard      proof: it cannot leave them, or the process won't start (wall 2)
 //                            ├─ protect()      policies: PostgreSQL shows no other row                  (wall 3)
-//                            └─ claimOwners()  owners are made by the code that verifies tokens, and by no other
+//                            └─ claimOwners()  only the code that verifies tokens can make owners
 //
-// A scope binds statements to its owner; a Runner takes nothing but such statements.
+// A scope binds statements to its owner; a Runner accepts only such statements.
 
 export { type Declaration, prove, UnscopedStatementError } from './guard/index.ts'
 export { isolate, type IsolateOptions, type OwnedTable } from './isolate.ts'

@@ -17,13 +17,13 @@ import {
   StatementMaker,
 } from './statement.ts'
 
-/** Which tables there are, and what owns a row: all walls follow from it. */
+/** The tables, and what owns a row: all walls follow from it. */
 export interface IsolateOptions<Principal, Owned, Shared> {
   /** The columns that together own a row, in every owned table, and where the value of each comes from. */
   owner: OwnerColumns<Principal>
   /** Prefix of the PostgreSQL settings that hold the owner: `app` for `app.user_id`. */
   settings: string
-  /** Roles without a login, which statements run under: one has the owned tables, the other those of nobody. */
+  /** Roles without a login that statements run under: one has the owned tables, the other those of nobody. */
   roles: { owned: string; shared: string }
   /** Tables whose rows belong to an owner; the owner columns and `key` are the primary key. */
   owned: { [T in keyof Owned]: { key: keyof Owned[T] & string } }
@@ -33,7 +33,7 @@ export interface IsolateOptions<Principal, Owned, Shared> {
   functions?: readonly string[]
   /** Tables of other services in the same schema that happen to have an owner column. */
   foreign?: readonly string[]
-  /** Unique and foreign keys of owned tables that are meant to go without the owner columns. */
+  /** Unique and foreign keys of owned tables that lack the owner columns on purpose. */
   accepted?: readonly string[]
 }
 
@@ -96,7 +96,7 @@ export function isolate<Principal, Owned, Shared>(options: IsolateOptions<Princi
   }
 
   /**
-   * The same for tables that belong to nobody. Owned ones are neither in its types nor pass the guard.
+   * The same for tables that belong to nobody. Its types have no owned tables, and the guard refuses them.
    * @throws UnscopedStatementError
    */
   function sharedStatement<Row, Values = Record<never, never>>(
@@ -128,14 +128,17 @@ export function isolate<Principal, Owned, Shared>(options: IsolateOptions<Princi
   return {
     statement,
     sharedStatement,
-    /** Can be called once: by the code that verifies who is signed in. Returns what makes an owner of a principal. */
+    /**
+     * Can be called once, by the code that verifies who is signed in. Returns a function that makes owners of
+     * principals.
+     */
     claimOwners: ownersOf(owner) as () => (principal: Principal) => Owner,
     /** The third wall, for the migration that makes an owned table. */
     protect: (db: Kysely<any>, table: string): Promise<void> => protect(db, table, prefix, columns),
     isolation: {
-      /** Every statement on an owned table that there is, so that tests can check each. */
+      /** Every statement on an owned table, so that tests can check each of them. */
       statements: statements as readonly Statement<any, unknown, 'owner'>[],
-      /** What the guard proves statements by. */
+      /** What the guard proves statements against. */
       declaration,
       tables: tables as readonly OwnedTable[],
       /** One statement under each role, which reads nothing. */

@@ -1,7 +1,7 @@
-/** The owner columns of a row, each with the way to its value for whoever is signed in. */
+/** The owner columns of a row, each with a function that returns its value for whoever is signed in. */
 export type OwnerColumns<Principal> = Readonly<Record<string, (principal: Principal) => string>>
 
-// Known to this file alone: who has it can make owners.
+// Known only to this file: whoever has it can make owners.
 const KEY = Symbol('owner')
 
 /**
@@ -33,8 +33,8 @@ export class Owner {
 export const nobody = new Owner(KEY, undefined, [])
 
 /**
- * Makes the function that `claimOwners` is for one declaration. It can be called once in a process: the code that
- * verifies who is signed in calls it when it loads, and from then on nothing else can name an owner.
+ * Makes `claimOwners` for one declaration. It can be called once in a process: the code that verifies who is signed in
+ * calls it when it loads, and from then on nothing else can name an owner.
  */
 export function ownersOf<Principal>(columns: OwnerColumns<Principal>): () => (principal: Principal) => Owner {
   const readers = Object.entries(columns)

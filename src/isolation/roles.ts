@@ -7,11 +7,11 @@ export class MissingGrantError extends Error {
 }
 
 /**
- * Makes the roles where there are none, lets the login take them, and grants them their tables. May run any number of
+ * Creates the roles if they are missing, lets the login take them, and grants them their tables. May run any number of
  * times. Superusers and the logins of hosted databases bypass policies; these roles do not.
  *
- * @param login what the service connects as; default the login that runs this
- * @throws MissingGrantError where a right is missing
+ * @param login the login of the service; default the one that runs this
+ * @throws MissingGrantError if a right is missing
  */
 export async function grantRoles(db: Kysely<any>, expected: Expected, login?: string): Promise<void> {
   const { roles, owned, shared } = expected
@@ -43,7 +43,7 @@ export async function grantRoles(db: Kysely<any>, expected: Expected, login?: st
   }
 }
 
-/** The SQL that is still to be run before statements work under their roles. None: all is well. */
+/** The SQL that must still be run before statements work under their roles; empty if all is well. */
 export async function missingGrants(db: Kysely<any>, expected: Expected): Promise<string[]> {
   const { rows } = await sql<{ login: string }>`select quote_ident(current_user) as login`.execute(db)
   const grants = (await compareCatalog(db, expected, true)).filter(({ kind }) => kind === 'grant')
@@ -65,7 +65,7 @@ async function mayTake(db: Kysely<any>, role: string): Promise<boolean> {
   }
 }
 
-// Roles belong to the whole cluster, so another database may be making the same one right now.
+// Roles belong to the whole cluster, so another database may be creating the same one right now.
 const makeAndTake = (role: string) => `do $$
 begin
   begin

@@ -1,7 +1,7 @@
 import { type Kysely, sql } from 'kysely'
 import { settingOf } from './settings.ts'
 
-/** The condition of the policy: the owner columns are the settings. */
+/** The condition of the policy: the owner columns equal the settings. */
 export function policyExpression(prefix: string, columns: readonly string[]): string {
   return columns
     .map((column) => `${quoteName(column)} = current_setting('${settingOf(prefix, column)}', true)`)
@@ -11,8 +11,8 @@ export function policyExpression(prefix: string, columns: readonly string[]): st
 const quoteName = (name: string) => `"${name.replaceAll('"', '""')}"`
 
 /**
- * The third wall: PostgreSQL itself shows and takes only rows whose owner columns are the settings. Forced, so that it
- * holds for the login that owns the table too; without the settings, no row. May run any number of times.
+ * The third wall: PostgreSQL itself shows and accepts only rows with owner columns equal to the settings. Forced, so
+ * that it holds for the login that owns the table too; without the settings, no row. May run any number of times.
  *
  * @param table the name of a table that has the owner columns, of type text
  * @param prefix of the settings

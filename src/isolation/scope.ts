@@ -1,7 +1,7 @@
 import { nobody, type Owner } from './owner.ts'
 import type { Audience, ScopedStatement, Statement } from './statement.ts'
 
-/** What runs statements; src/database is one. */
+/** Runs statements; src/database has one. */
 export interface Runner {
   /** Runs statements in one transaction. Returns the rows of each. */
   run(statements: readonly ScopedStatement[]): Promise<unknown[][]>
@@ -40,7 +40,7 @@ abstract class Scope<Of extends Audience> {
 
   /**
    * The one row of the statement.
-   * @throws what `missing` makes, if there is none
+   * @throws the error that `missing` makes, if there is none
    */
   async one<Values, Row>(
     statement: Statement<Values, Row, Of>,

@@ -1,6 +1,6 @@
 /** A statement with its parameters, as it goes over the wire. */
 export interface BoundStatement {
-  /** Of the prepared statement; empty for none. */
+  /** Name of the prepared statement; empty if it is not prepared. */
   readonly name: string
   readonly sql: string
   readonly parameters: readonly unknown[]
@@ -20,7 +20,7 @@ const UNITS = [
   ['s', 1000],
 ] as const
 
-/** Milliseconds as PostgreSQL shows a setting: in the largest unit that takes no fraction. */
+/** Milliseconds as PostgreSQL shows a setting: in the largest unit that needs no fraction. */
 function shownTime(milliseconds: number): string {
   const [unit, size] = UNITS.find(([, size]) => milliseconds % size === 0) ?? ['ms', 1]
   return `${milliseconds / size}${unit}`
@@ -28,18 +28,18 @@ function shownTime(milliseconds: number): string {
 
 /** How the statements of one audience are run. */
 export interface SettingsOptions {
-  /** Of the settings' names. */
+  /** Prefix of the settings' names. */
   prefix: string
   /** The owner columns. */
   columns: readonly string[]
-  /** What statements run under, where the database has roles for it. */
+  /** The role that statements run under, unless row-level security is off. */
   role: string
 }
 
 /**
- * What a transaction is given in front of its statement, so that the policies apply to it; all of it ends with the
- * transaction. It is read back: the protocol has no request ids, so what comes is known to be the asker's because it
- * names the owner and a nonce that no other batch has.
+ * What a transaction sets before its statement, so that the policies apply to it; all of it ends with the transaction.
+ * It is read back, because the protocol has no request ids: an answer is the asker's only if it names the owner and a
+ * nonce that no other batch has.
  *
  * - the owner and the nonce, in settings of our own; the time-out; the role
  * - `search_path` with `pg_temp` last, so that no temporary table stands in for a real one
@@ -84,7 +84,7 @@ export class Settings {
     }
   }
 
-  /** Reads the settings once more, behind the statement: it was in the same transaction if they are still the same. */
+  /** Reads the settings again after the statement: if they are the same, it ran in the same transaction. */
   behind(inFront: BoundStatement, rls: boolean): BoundStatement {
     return {
       name: rls ? 'settings_with_role_again' : 'settings_again',

@@ -38,14 +38,14 @@ class Placeholder {
 class OwnerPlaceholder extends Placeholder {}
 
 /**
- * The first wall: the way to build a statement on owned tables. Each builder comes already bound to the owner, and
- * shows no other owned table to join: join `rows(…)` instead, which is bound as well.
+ * The first wall: the way to build a statement on owned tables. Each builder is already bound to the owner, and offers
+ * no other owned table to join: join `rows(…)` instead, which is bound as well.
  */
 export interface Mine<Owned> {
-  /** The values of the owner columns, by column, for SQL written by hand: `where user_id = ${mine.owner.user_id}`. */
+  /** The values of the owner columns, by column, for raw SQL: `where user_id = ${mine.owner.user_id}`. */
   readonly owner: Readonly<Record<string, Expression<string>>>
   selectFrom<T extends TableOf<Owned>>(table: T): SelectQueryBuilder<View<Owned, T>, T, object>
-  /** `row` without the owner columns, which are written for it. */
+  /** `row` has no owner columns: they are added. */
   insertInto<T extends TableOf<Owned>>(
     table: T,
     row: InsertObject<Owned, T>,
@@ -59,7 +59,7 @@ export interface Mine<Owned> {
 /** Placeholders for the values of a statement, by name and with their types. */
 export type Given<Values> = { readonly [K in keyof Values]-?: Expression<Values[K]> }
 
-// Known to this file alone: what is run was made here.
+// Known only to this file, so that everything that runs was made here.
 const KEY = Symbol('statement')
 
 // Object ids of pg_type.
@@ -69,10 +69,10 @@ const TEXT = 25
 /** Whom a statement serves: one owner, or nobody in particular. */
 export type Audience = 'owner' | 'nobody'
 
-/** What a statement is built as: a Kysely query, or SQL written by hand. */
+/** What a statement is built from: a Kysely query, or raw SQL. */
 export type Buildable<Row> = Compilable<Row> | RawBuilder<Row>
 
-/** A statement that was compiled and proved once, and is run with new values each time. */
+/** A statement that is compiled and proved once, and run with new values each time. */
 export class Statement<Values, Row, Of extends Audience> {
   /**
    * Names the prepared statement: derived from the SQL, so that equal SQL shares one. Empty where the columns follow
@@ -157,9 +157,9 @@ export class ScopedStatement implements BoundStatement {
   }
 
   /**
-   * What goes over the wire around a statement, so that it runs for its owner and its answer is known to be its own.
-   * @returns the statement between its settings, which are read once more behind it if `seal` is true
-   * @throws TypeError for anything that no scope has made
+   * The statements to send for one, so that it runs for its owner and its answer can be recognised.
+   * @returns the statement after its settings, which are read again after it if `seal` is true
+   * @throws TypeError for anything that was not made by a scope
    */
   static onTheWire(statement: ScopedStatement, { nonce, timeout, rls, seal }: RunOptions): BoundStatement[] {
     const settings = statement.#settings
@@ -168,9 +168,9 @@ export class ScopedStatement implements BoundStatement {
   }
 }
 
-/** How a batch of statements is run. */
+/** How a batch of statements runs. */
 export interface RunOptions {
-  /** No other batch has it. */
+  /** Unique to the batch. */
   nonce: string
   /** Milliseconds after which PostgreSQL cancels a statement. */
   timeout: number
@@ -202,7 +202,7 @@ const given = new Proxy({} as Given<Record<string, never>>, {
 export interface MakerOptions<Of extends Audience> {
   declaration: Declaration
   owner: OwnerColumns<never>
-  /** What the statements' transactions are given. */
+  /** The settings of the statements' transactions. */
   settings: Settings
   audience: Of
 }
@@ -228,7 +228,7 @@ export function mineOf<Owned>(columns: readonly string[]): Mine<Owned> {
   const owner = Object.fromEntries(
     columns.map((column) => [column, value(new OwnerPlaceholder(column) as never)]),
   )
-  // Kysely cannot follow a table name that is itself a type parameter, so the types are restored by hand here, once.
+  // Kysely cannot follow a table name that is itself a type parameter, so a cast restores the types, once, here.
   const db = compiler as unknown as Kysely<Record<string, Record<string, unknown>>>
   const bound = <Q extends { where(column: string, operator: '=', value: unknown): Q }>(
     query: Q,

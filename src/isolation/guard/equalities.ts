@@ -1,13 +1,13 @@
 /**
  * What the guard knows while it reads: which names mean what, and which of them are equal.
  *
- * A *term* is a column of one relation (`3.user_id`) or what stands for the owner (`$user_id`). A *fact* says that two
+ * A *term* is a column of one relation (`3.user_id`) or the owner's parameter (`$user_id`). A *fact* says that two
  * terms are equal in every row that counts. A column is bound if a chain of facts leads from it to its own `$…`.
  */
 
-// The parser's tree: a node is `{ Kind: fields }`. NODES in syntax.ts says which of both there are.
+// The parser's tree: a node is `{ Kind: fields }`. NODES in syntax.ts lists the kinds and their fields.
 export type Node = any
-/** Two terms that are equal; or only the second to the first, where the first is there and not null. */
+/** Two equal terms. `forth`: the second equals the first only where the first exists and is not null. */
 export type Fact = readonly [string, string, 'forth'?]
 
 /** A column of a query: which owner columns' parameters it is equal to. With `star`, any number of columns. */
@@ -19,7 +19,7 @@ export interface Column {
   readonly of?: string | undefined
 }
 
-/** What stands in FROM, once. */
+/** One item of FROM. */
 export interface Relation {
   readonly id: number
   readonly name: string
@@ -28,11 +28,11 @@ export interface Relation {
   readonly table?: string
   /** The owned table's name. */
   readonly owned?: string
-  /** A query's. Undefined where they are not known: of a table, a function, and a query that is yet to be proved. */
+  /** The columns of a query. Undefined where unknown: for a table, a function, and a query that is yet to be proved. */
   columns?: readonly Column[] | undefined
-  /** Of a function: what may follow its name and a dot, since `f.x` calls x where there is no such column. */
+  /** Of a function: what may follow its name and a dot, because `f.x` calls x if there is no such column. */
   readonly only?: ReadonlySet<string>
-  /** Proves what is inside, where that may look at what stands left of it. */
+  /** Proves the inside, if that may refer to items on its left. */
   readonly prove?: (facts: readonly Fact[]) => void
 }
 
@@ -43,7 +43,7 @@ export interface Join {
   readonly using: readonly string[]
   readonly on: readonly Fact[]
   readonly quals: Node
-  /** What its ON sees. */
+  /** The scope of its ON. */
   readonly env: Env
 }
 export type Tree = Join | { readonly relation: Relation }
@@ -62,17 +62,17 @@ export interface Env {
     readonly shared: readonly string[]
     readonly functions: readonly string[]
     readonly audience: 'owner' | 'nobody'
-    /** How many there are so far. */
+    /** How many relations there are so far. */
     relations: number
     /** What each owner parameter is cast to. */
     readonly casts: Map<number, string>
     writes: boolean
-    /** Proves a statement or sub-query, and gives its columns. */
+    /** Proves a statement or sub-query, and returns its columns. */
     readonly query: (node: Node, env: Env) => readonly Column[]
   }
 }
 
-// Casts that keep two owners apart. Canonical ones only outermost: `$1::int::text` makes '7' of '007'.
+// Casts that keep two owners apart. The canonical ones only outermost: `$1::int::text` turns '007' into '7'.
 export const FAITHFUL = ['text', 'varchar']
 export const CANONICAL = ['uuid', 'int2', 'int4', 'int8']
 
@@ -90,7 +90,7 @@ export function nameOf(list: Node[]): string {
 export function equal(from: string, to: string, facts: readonly Fact[], exactly = false): boolean {
   const reached = new Set([from])
   for (const term of reached) {
-    // Two owner columns may have one value in some rows; that is no way from one to the other.
+    // Two owner columns may have the same value in some rows; that does not make them equal.
     if (term.startsWith('$')) continue
     for (const [a, b, way] of facts) {
       if (a === term && !(way && exactly)) reached.add(b)
@@ -104,7 +104,7 @@ export function equal(from: string, to: string, facts: readonly Fact[], exactly 
 export function always(tree: Tree): readonly Fact[] {
   if ('relation' in tree) {
     const { id, columns = [] } = tree.relation
-    // Of two columns of one name no one can refer to either.
+    // If two columns have the same name, a query can refer to neither.
     const named = columns.filter(
       ({ name }) => name && columns.filter((other) => other.name === name).length === 1,
     )
@@ -117,7 +117,7 @@ export function always(tree: Tree): readonly Fact[] {
   return [...forth(always(left), left), ...forth(always(right), right)]
 }
 
-/** What holds where a part of FROM gives a row, as what follows from a column of that row. */
+/** What holds where a part of FROM gives a row: only facts that follow from a column of that row. */
 function forth(facts: readonly Fact[], tree: Tree): readonly Fact[] {
   const ids = relationsOf(tree).map(({ id }) => String(id))
   return facts
@@ -132,7 +132,7 @@ function forth(facts: readonly Fact[], tree: Tree): readonly Fact[] {
     .filter(([a]) => ids.includes(a.split('.')[0]!))
 }
 
-/** What holds in every row that one side of a join gives to it. */
+/** What holds in every row that one side contributes to a join. */
 export function beside({ type, left, right, on }: Join, side: 'left' | 'right'): readonly Fact[] {
   const kept = side === 'left' ? 'JOIN_RIGHT' : 'JOIN_LEFT'
   return type === 'JOIN_INNER' || type === kept ? [...on, ...always(side === 'left' ? right : left)] : []
@@ -141,7 +141,7 @@ export function beside({ type, left, right, on }: Join, side: 'left' | 'right'):
 export const relationsOf = (tree: Tree): readonly Relation[] =>
   'relation' in tree ? [tree.relation] : [...relationsOf(tree.left), ...relationsOf(tree.right)]
 
-/** The relation that a name before a dot refers to; none where it is not clear. */
+/** The relation that a name before a dot refers to; undefined if it is ambiguous. */
 export function relationNamed(path: readonly string[], { scopes }: Env): Relation | undefined {
   for (const level of scopes) {
     const found = level
@@ -155,7 +155,7 @@ export function relationNamed(path: readonly string[], { scopes }: Env): Relatio
   return undefined
 }
 
-/** Where a column of that name surely is, and where it may be: PostgreSQL refuses a name that is in two places. */
+/** Where a column of that name surely is, and where it may be. PostgreSQL refuses a name that is in two places. */
 export function columnIn(
   tree: Tree,
   column: string,
@@ -173,7 +173,7 @@ export function columnIn(
   const right = columnIn(tree.right, column, owner)
   if (!tree.using.includes(column))
     return { sure: [...left.sure, ...right.sure], maybe: [...left.maybe, ...right.maybe] }
-  // One column in the place of two, and both must be there.
+  // USING makes one column of two, and both must exist.
   const { sure, maybe } = tree.type === 'JOIN_RIGHT' ? right : left
   const merged = sure.length > 0 ? sure : maybe
   return tree.type === 'JOIN_FULL' || merged.length !== 1
@@ -198,7 +198,7 @@ function columnTerm(fields: Node[], env: Env): string | undefined {
   return undefined
 }
 
-/** The term that an expression is, if it is one: a column or an owner parameter, cast faithfully or not at all. */
+/** The term of an expression, if it is one: a column or an owner parameter, cast faithfully or not at all. */
 export function termOf(node: Node, env: Env): string | undefined {
   const casts: string[] = []
   let inner = node
@@ -215,7 +215,7 @@ export function termOf(node: Node, env: Env): string | undefined {
   return owner === undefined ? undefined : `$${owner}`
 }
 
-/** Whether an expression is equal to what stands for an owner column. */
+/** Whether an expression is equal to the parameter of an owner column. */
 export function isOwner(node: Node, column: string, env: Env): boolean {
   const term = termOf(node, env)
   return term !== undefined && equal(term, `$${column}`, env.facts, true)
@@ -226,7 +226,7 @@ export function equalities(node: Node, env: Env): readonly Fact[] {
   if (node?.BoolExpr?.boolop === 'AND_EXPR')
     return node.BoolExpr.args.flatMap((arg: Node) => equalities(arg, env))
   if (node?.BoolExpr?.boolop === 'OR_EXPR') {
-    // What each arm says, whichever is true.
+    // What every arm says, whichever is true.
     const [first = [], ...others] = node.BoolExpr.args.map((arg: Node) => equalities(arg, env))
     return first.filter(([a, b]: Fact) => others.every((other: readonly Fact[]) => equal(a, b, other)))
   }
@@ -248,13 +248,13 @@ export function equalities(node: Node, env: Env): readonly Fact[] {
   })
 }
 
-/** What the left side is equal to one of. */
+/** The values of which the left side equals one. */
 function rightSides(kind: string, rexpr: Node): Node[] {
   if (kind === 'AEXPR_OP' || kind === 'AEXPR_NOT_DISTINCT') return [rexpr]
   if (kind === 'AEXPR_IN') return rexpr.List.items
   if (kind !== 'AEXPR_OP_ANY') return []
   if (rexpr.A_ArrayExpr) return rexpr.A_ArrayExpr.elements ?? []
-  // `array[$1]::text[]`: of what is cast twice, only the outer cast shows.
+  // `array[$1]::text[]`: if an element is cast as well, only the outer cast shows.
   const { arg, typeName } = rexpr.TypeCast ?? {}
   const elements: Node[] = arg?.A_ArrayExpr?.elements ?? []
   const isFaithful =
@@ -269,7 +269,7 @@ export function isStar(node: Node): boolean {
   return (node.ColumnRef?.fields ?? node.A_Indirection?.indirection ?? []).at(-1)?.A_Star !== undefined
 }
 
-/** The values of a row whose place is known: those before a star. */
+/** The values of a row at a known position: those before a star. */
 export function placed(values: Node[]): Node[] {
   const star = values.findIndex(isStar)
   return star < 0 ? values : values.slice(0, star)

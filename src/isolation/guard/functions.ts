@@ -75,7 +75,7 @@ export const FUNCTIONS: ReadonlySet<string> = new Set([
   ),
 ])
 
-/** Those of them that give rows of several columns wherever they stand in FROM. */
+/** Those that return rows of several columns in FROM. */
 export const RECORDS: ReadonlySet<string> = new Set(
   names(`json_each json_each_text json_populate_record json_populate_recordset json_to_record json_to_recordset
     jsonb_each jsonb_each_text jsonb_populate_record jsonb_populate_recordset jsonb_to_record jsonb_to_recordset`),

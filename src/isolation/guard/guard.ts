@@ -68,9 +68,9 @@ export interface Declaration {
 
 /** What the proof found. */
 export interface Proof {
-  /** It changes anything, anywhere in it, or locks rows. */
+  /** Whether any part of it changes or locks rows. */
   readonly writes: boolean
-  /** Its columns follow the table's: `select *`, `returning *`, `t.*` in an output list. */
+  /** Whether its columns follow the table's: `select *`, `returning *`, `t.*` in an output list. */
   readonly star: boolean
 }
 
@@ -115,7 +115,7 @@ export function prove(
   }
 }
 
-/** Proves a statement or sub-query, and gives its columns. */
+/** Proves a statement or sub-query, and returns its columns. */
 function query(node: Node, outer: Env): readonly Column[] {
   const [kind, body] = only(node)
   const read =
@@ -136,7 +136,7 @@ function select(body: Node, env: Env): readonly Column[] {
   rest('SelectStmt', body, inner, ['fromClause', 'withClause'])
   if (!body.valuesLists) {
     const columns = columnsOf(body.targetList, inner)
-    // Grouping sets put null in the place of what they do not group by.
+    // Grouping sets put null in place of the columns that they do not group by.
     const mayBeNull = body.groupClause?.some((node: Node) => node.GroupingSet)
     return mayBeNull ? columns.map((column) => ({ ...column, is: [] })) : columns
   }
@@ -206,7 +206,7 @@ function change(body: Node, env: Env, kind: string): readonly Column[] {
 function merge(body: Node, env: Env): readonly Column[] {
   const whens: Node[] = body.mergeWhenClauses.map((node: Node) => node.MergeWhenClause)
   const has = (kind: string) => whens.some(({ matchKind }) => matchKind === `MERGE_WHEN_${kind}`)
-  // Rows that match nothing count as those of an outer join do.
+  // Rows without a match count like those of an outer join.
   const [target, source] = [has('NOT_MATCHED_BY_SOURCE'), has('NOT_MATCHED_BY_TARGET')]
   const type = source ? (target ? 'JOIN_FULL' : 'JOIN_RIGHT') : target ? 'JOIN_LEFT' : 'JOIN_INNER'
   const left = { relation: table(body.relation, env) }

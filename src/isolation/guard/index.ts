@@ -2,6 +2,6 @@
 //
 //   parse (PostgreSQL's own parser) ─ guard (what must hold) ─┬─ sources (which rows come in)
 //                                                             ├─ equalities (what they are equal to)
-//                                                             └─ lists, syntax, functions (what may stand in it at all)
+//                                                             └─ lists, syntax, functions (what may occur in it at all)
 
 export { type Declaration, prove, type Proof, UnscopedStatementError } from './guard.ts'

@@ -50,7 +50,7 @@ export function walk(node: Node, env: Env, implied?: string): void {
   rest(kind, body, env, [])
 }
 
-/** Walks the fields of a node, but for those that are done. */
+/** Walks the fields of a node, except those already handled. */
 export function rest(kind: string, body: Node, env: Env, done: readonly string[]): void {
   for (const [field, child] of Object.entries(body)) {
     const implied = Array.isArray(child)
@@ -65,7 +65,7 @@ function callable(what: string, name: string, list: ReadonlySet<string>, env: En
   refuse(`${what} ${name} is not on the list: declare it in \`functions\` if it reads no table`)
 }
 
-/** A parameter has the type of its first cast, everywhere: of `$1::int` and `$1::text`, the second may say '7' for '007'. */
+/** A parameter has the type of its first cast everywhere: after `$1::int`, `$1::text` may say '7' for '007'. */
 function castable({ arg, typeName }: Node, env: Env): void {
   const cast = nameOf(typeName.names)
   for (const { ParamRef: parameter } of [arg, ...(arg.A_ArrayExpr?.elements ?? [])]) {

@@ -6,7 +6,7 @@ await loadModule()
 
 /**
  * Reads one statement with PostgreSQL 18's own parser.
- * @throws UnscopedStatementError if it is none, or if some server could read it otherwise
+ * @throws UnscopedStatementError if it is not one, or if some server could read it otherwise
  */
 export function parse(text: string): Node {
   if (text.includes('\0') || !text.isWellFormed()) refuse('it is not well-formed text')

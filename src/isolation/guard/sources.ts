@@ -23,7 +23,7 @@ import { RECORDS } from './functions.ts'
 import { listed, rest, walk } from './lists.ts'
 import { refuse } from './refusal.ts'
 
-/** Proves the queries of a WITH, and gives what sees them. */
+/** Proves the queries of a WITH, and returns the scope that sees them. */
 export function withQueries(clause: Node, outer: Env): Env {
   if (!clause) return outer
   listed('WithClause', clause)
@@ -44,7 +44,7 @@ export function withQueries(clause: Node, outer: Env): Env {
     }
     const { op, larg, withClause } = ctequery.SelectStmt ?? {}
     if (clause.recursive && op === 'SETOP_UNION' && !withClause) {
-      // What the first arm gives holds in all rows if the second arm keeps it; if not, less is tried.
+      // What holds in the first arm holds in all rows if the second arm keeps it; if not, less is tried.
       entry.columns = read({ SelectStmt: larg })
       for (let before = ''; before !== JSON.stringify(entry.columns); entry.columns = read(ctequery))
         before = JSON.stringify(entry.columns)
@@ -54,7 +54,9 @@ export function withQueries(clause: Node, outer: Env): Env {
   return env
 }
 
-/** Proves what stands in FROM, with a statement's target before it, and gives what is seen and known behind it. */
+/**
+ * Proves the items of FROM, with a statement's target before them, and returns what is in scope and known after them.
+ */
 export function from(target: Relation | undefined, items: Node[] = [], where: Node, env: Env): Env {
   const trees: Tree[] = []
   for (const item of items) trees.push(build(item, env, [...trees]))
@@ -93,7 +95,7 @@ export function join(
   return { type, left, right, using, on: [...equalities(quals, env), ...merged], quals, env }
 }
 
-/** Proves a part of FROM, of whose rows these facts are known. */
+/** Proves a part of FROM, given the facts known about its rows. */
 export function proved(tree: Tree, facts: readonly Fact[], env: Env): void {
   if ('relation' in tree) {
     tree.relation.prove?.(facts)
@@ -146,7 +148,7 @@ function relation(kind: string, body: Node, env: Env, before: readonly Tree[]): 
   }
 }
 
-/** A declared table, and never a CTE. */
+/** A declared table, never a CTE. */
 export function table({ schemaname: schema, relname, alias }: Node, env: Env): Relation {
   const { owned, shared, audience } = env.proof
   const full = schema ? `${schema}.${relname}` : relname
@@ -226,7 +228,7 @@ function expanded({ id, table, owned, columns, only: names }: Relation, env: Env
 
 /** The columns of `union`, `intersect` and `except`. */
 export function combined(left: readonly Column[], right: readonly Column[]): readonly Column[] {
-  // After a star no one knows which column meets which, unless both sides have it of the same table.
+  // After a star it is unknown which columns pair up, unless both sides have a star of the same table.
   const stars = [...left, ...right].filter(({ star }) => star)
   const isAligned =
     left.length === right.length &&

@@ -1,5 +1,5 @@
 // The parts of PostgreSQL's parse tree that a statement may be made of: each kind of node with its fields.
-// What is missing here is refused by name, so a new version's syntax stays out until somebody has thought about it.
+// What is missing here is refused by name, so a new version's syntax stays out until somebody has reviewed it.
 
 const NODES_AND_FIELDS = `
   SelectStmt distinctClause targetList fromClause whereClause groupClause groupDistinct havingClause windowClause
