@@ -21,10 +21,7 @@ export const Env = Type.Object({
   JWT_ISSUER: optional('the only `iss` accepted; default for JWKS tokens: the origin of BETTER_AUTH_URL'),
   JWT_AUDIENCE: optional('the only `aud` accepted; default for JWKS tokens: the origin of BETTER_AUTH_URL'),
   LOCAL_AUTH: Type.Optional(
-    oneOf(
-      ['on', 'off'],
-      'off: no sign-up and sign-in here, where Better Auth owns /api/auth on the same host',
-    ),
+    oneOf(['on', 'off'], 'off: no sign-up and sign-in here, for hosts where Better Auth owns /api/auth'),
   ),
   LOCAL_AUTH_SECRET: optional('signs the tokens of local accounts; default: the first of the secrets above'),
   JWT_EXPIRATION_DAYS: Type.Number({
@@ -37,7 +34,7 @@ export const Env = Type.Object({
     Type.Number({
       exclusiveMinimum: 0,
       maximum: 525_600,
-      description: 'the same in minutes, where it is set',
+      description: 'minutes that the token of a local account is valid; overrides the days',
     }),
   ),
   REFRESH_TOKEN_EXPIRATION_DAYS: Type.Number({
@@ -50,14 +47,14 @@ export const Env = Type.Object({
     minimum: 4,
     maximum: 15,
     default: 12,
-    description: 'of password hashes: each step doubles their time',
+    description: 'bcrypt cost: each step doubles the time of a password hash',
   }),
   DATABASE_URL: optional(
     'postgres://… or, for the embedded PostgreSQL, pglite:DIRECTORY or pglite:memory; default pglite:.data',
   ),
-  NEON_DATABASE_URL: optional('used where DATABASE_URL is not set'),
+  NEON_DATABASE_URL: optional('used if DATABASE_URL is not set'),
   DATABASE_OWNER_URL: optional(
-    'the login that owns the tables, for migrations, where that of DATABASE_URL owns nothing',
+    'the login that owns the tables, for migrations, if that of DATABASE_URL owns nothing',
   ),
   DATABASE_POOL_MAX: Type.Integer({
     minimum: 1,
@@ -73,7 +70,7 @@ export const Env = Type.Object({
   }),
   DATABASE_PREPARE: oneOf(
     ['on', 'off'],
-    'off: no prepared statements, for a pooler in transaction mode that does not carry them (PgBouncer before 1.21)',
+    'off: no prepared statements, for a pooler in transaction mode without support for them (PgBouncer before 1.21)',
     'on',
   ),
   DATABASE_RLS: oneOf(
@@ -84,7 +81,7 @@ export const Env = Type.Object({
   FRONTEND_URL: optional(
     'origins that browsers may call from, comma-separated; one * within a label: https://app-*-team.vercel.app',
   ),
-  ALLOWED_ORIGINS: optional('used where FRONTEND_URL is not set'),
+  ALLOWED_ORIGINS: optional('used if FRONTEND_URL is not set'),
   RATE_LIMIT_MAX: Type.Integer({
     minimum: 1,
     default: 100,
@@ -96,9 +93,9 @@ export const Env = Type.Object({
     default: 20,
     description: 'sign-ins, sign-ups, refreshes and refused tokens of one address in RATE_LIMIT_WINDOW',
   }),
-  REDIS_URL: optional('redis://… or rediss://…: shares the limits over several instances'),
+  REDIS_URL: optional('redis://… or rediss://…: shares the limits between instances'),
   TRUST_PROXY: optional(
-    'addresses or networks of the proxies in front, comma-separated: whose X-Forwarded-For is believed',
+    'addresses or networks of the proxies in front, comma-separated; their X-Forwarded-For is trusted',
   ),
   HOST: Type.String({ default: '0.0.0.0', description: 'address to listen on' }),
   PORT: Type.Integer({ minimum: 0, maximum: 65535, default: 8000, description: 'port to listen on' }),
@@ -107,7 +104,7 @@ export const Env = Type.Object({
     maximum: 128,
     default: 1,
     description:
-      'processes that share the port, each with its own connections, and limits unless REDIS_URL is set',
+      'processes that share the port, each with its own connections, and its own limits unless REDIS_URL is set',
   }),
   LOG_LEVEL: oneOf(
     ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'],
