@@ -25,7 +25,7 @@ const OTHER_SECRET = 'Zk3vB8nQ5wY1xT6rM9cL2hJ7pF4sD0gA'
 const JWKS_ONLY = { BETTER_AUTH_SECRET: undefined, BETTER_AUTH_URL: 'http://127.0.0.1:9' }
 const keyOf = (secret: string) => new TextEncoder().encode(secret)
 
-t.test('sign-up, sign-in and what the token opens', async (t) => {
+t.test('sign-up, sign-in and what the token gives access to', async (t) => {
   const app = await build(t)
   const ada = person()
   const created = await post(app, 'signup', ada)
@@ -43,7 +43,7 @@ t.test('sign-up, sign-in and what the token opens', async (t) => {
         user: { id: user.id, email: ada.email, name: 'Ada' },
       },
     },
-    'the answer holds tokens and user, and nothing else',
+    'the answer contains tokens and user, and nothing else',
   )
   t.match(refresh_token, /^[\w-]{43}$/, 'a refresh token is 43 characters')
 
@@ -51,15 +51,15 @@ t.test('sign-up, sign-in and what the token opens', async (t) => {
   t.equal(again.statusCode, 200, 'sign-in is 200')
   t.equal(again.headers['cache-control'], 'no-store', 'no cache keeps the answer to sign-in')
   t.strictSame(dataOf(again).user, user, 'sign-in gives the same user')
-  t.not(dataOf(again).refresh_token, refresh_token, 'each sign-in has a refresh token of its own')
+  t.not(dataOf(again).refresh_token, refresh_token, 'each sign-in has its own refresh token')
 
   for (const headers of [bearer(token), bearer(dataOf(again).token)]) {
     const made = await app.inject({ method: 'POST', url: '/todos', headers, payload: { title: 'x' } })
-    t.equal(made.json<Task>().user_id, user.id, 'a task is made for the user of the token')
+    t.equal(made.json<Task>().user_id, user.id, 'a task is created for the user of the token')
     t.equal(
       (await app.inject({ url: `/api/${user.id}/tasks`, headers })).statusCode,
       200,
-      'the path of the user is open',
+      'the path of the user is accessible',
     )
     for (const url of ['/me', '/api/auth/me']) {
       t.strictSame(
@@ -75,7 +75,7 @@ t.test('sign-up, sign-in and what the token opens', async (t) => {
   }
 })
 
-t.test('the hyphenated names do the same', async (t) => {
+t.test('the hyphenated paths do the same', async (t) => {
   const app = await build(t)
   const ada = person()
   t.equal((await post(app, 'sign-up', ada)).statusCode, 201, 'sign-up is 201')
@@ -110,7 +110,7 @@ t.test('claims', async (t) => {
   }
 })
 
-t.test('a token has an end, however short the setting', async (t) => {
+t.test('a token expires, however short the setting', async (t) => {
   const app = await build(t, { env: { ACCESS_TOKEN_EXPIRE_MINUTES: '0.001' } })
   const { token, headers } = await signUp(app)
   t.type(decodeJwt(token).exp, 'number', 'exp is a number')
@@ -137,9 +137,9 @@ t.test('issuer and audience, where set, are in the tokens', async (t) => {
 t.test('e-mail addresses', async (t) => {
   const app = await build(t)
 
-  t.test('are unique, whatever their case', async (t) => {
+  t.test('are unique, regardless of case', async (t) => {
     const ada = await signUp(app, { ...person(), email: `Ada.${randomUUID()}@Example.COM` })
-    t.equal(ada.user.email, ada.email.toLowerCase(), 'the address is kept in lower case')
+    t.equal(ada.user.email, ada.email.toLowerCase(), 'the address is stored in lower case')
     for (const email of [ada.email, ada.email.toLowerCase(), ada.email.toUpperCase()]) {
       const taken = await post(app, 'signup', { ...person(), email, password: 'another long password' })
       t.strictSame(refusal(taken), [400, 'email_taken'], `${email} is taken`)
@@ -164,13 +164,13 @@ t.test('e-mail addresses', async (t) => {
     const others = answers.filter(({ statusCode }) => statusCode !== 201)
     t.ok(
       others.every((response) => String(refusal(response)) === '400,email_taken'),
-      'the others are told that the address is taken',
+      'the other answers say that the address is taken',
     )
-    t.equal((await accountsWith('email', ada.email)).length, 1, 'one account was made')
+    t.equal((await accountsWith('email', ada.email)).length, 1, 'one account was created')
     t.equal((await signIn(app, ada)).user.email, ada.email, 'it can sign in')
   })
 
-  t.test('that cannot be one', async (t) => {
+  t.test('that are malformed', async (t) => {
     const nul = `a\u0000${randomUUID()}@example.com`
     const unseen = ['\u200b', '\u2060', '\u00ad', '\u2800', '\u3164'].map(
       (letter) => `ada@example.com${letter}`,
@@ -210,7 +210,7 @@ t.test('unknown fields and missing ones', async (t) => {
   )
 })
 
-t.test('accounts and users that are blocked', async (t) => {
+t.test('blocked accounts and users', async (t) => {
   const app = await build(t)
 
   t.test('an inactive account', async (t) => {
@@ -227,10 +227,10 @@ t.test('accounts and users that are blocked', async (t) => {
       'refresh says so too',
     )
     const wrong = await post(app, 'signin', { email: ada.email, password: 'not the password' })
-    t.strictSame(refusal(wrong), [401, 'invalid_credentials'], 'is told only to those with the password')
+    t.strictSame(refusal(wrong), [401, 'invalid_credentials'], 'is reported only to those with the password')
   })
 
-  t.test('tokens that say so, on every route that takes one', async (t) => {
+  t.test('tokens that say so, on every route that needs one', async (t) => {
     const { paths } = (await app.inject('/openapi.json')).json<{
       paths: Record<string, Record<string, { security?: object[] }>>
     }>()
@@ -239,7 +239,7 @@ t.test('accounts and users that are blocked', async (t) => {
         .filter(([, { security }]) => security?.length)
         .map(([method]) => ({ path, method: method.toUpperCase() as 'GET' })),
     )
-    t.ok(routes.length > 20, 'there are routes that take a token')
+    t.ok(routes.length > 20, 'there are routes that need a token')
     const id = `user-${randomUUID()}`
     for (const [claims, answer] of [
       [{ disabled: true }, [400, 'inactive_user']],
@@ -260,7 +260,7 @@ t.test('accounts and users that are blocked', async (t) => {
   })
 })
 
-t.test('where there are no local accounts', async (t) => {
+t.test('without local accounts', async (t) => {
   const ACTIONS = ['signup', 'sign-up', 'signin', 'sign-in', 'refresh', 'signout', 'sign-out']
   for (const [env, why] of [
     [{ LOCAL_AUTH: 'off' }, 'LOCAL_AUTH=off'],
@@ -292,7 +292,7 @@ t.test('where there are no local accounts', async (t) => {
   t.equal(
     (await off.inject({ method: 'DELETE', url: '/me', headers })).statusCode,
     200,
-    'the user can be erased',
+    'the user can be deleted',
   )
   t.equal(await totalOf(off, headers), 0, 'no task is left')
 
@@ -306,7 +306,7 @@ t.test('where there are no local accounts', async (t) => {
   )
 })
 
-t.test('LOCAL_AUTH_SECRET signs, and verifies beside the others', async (t) => {
+t.test('LOCAL_AUTH_SECRET signs, and verifies as the others do', async (t) => {
   const app = await build(t, { env: { LOCAL_AUTH_SECRET: OTHER_SECRET } })
   const { token, headers } = await signUp(app)
   await t.resolves(jwtVerify(token, keyOf(OTHER_SECRET)), 'it is signed with LOCAL_AUTH_SECRET')
@@ -335,5 +335,5 @@ t.test('LOCAL_AUTH_SECRET signs, and verifies beside the others', async (t) => {
     },
   })
   const own = await signUp(alone)
-  t.equal((await alone.inject({ url: '/todos', headers: own.headers })).statusCode, 200, 'beside a key set')
+  t.equal((await alone.inject({ url: '/todos', headers: own.headers })).statusCode, 200, 'with a key set')
 })

@@ -26,7 +26,7 @@ t.before(async () => {
 })
 t.teardown(() => browser?.close())
 
-/** A front end on an origin of its own. */
+/** A front end on its own origin. */
 async function openFrontEnd(t: Test) {
   const server = createServer((_request, response) => {
     response.setHeader('content-type', 'text/html').end('<!doctype html><title>front end</title>')
@@ -37,7 +37,7 @@ async function openFrontEnd(t: Test) {
   t.teardown(() => context.close())
   await page.goto(origin)
 
-  /** What a script of the page gets to see of an answer; undefined if the browser hides it. */
+  /** What a script on the page can read of an answer; undefined if the browser hides it. */
   const call = (
     url: string,
     init: { method?: string; headers?: Record<string, string>; body?: string } = {},
@@ -72,7 +72,7 @@ t.test('a page of a listed origin', { skip }, async (t) => {
     headers: json,
     body: JSON.stringify({ title: 'Buy milk 😀' }),
   })
-  t.match(created, { status: 201, body: { title: 'Buy milk 😀', user_id: id } }, 'a task is made')
+  t.match(created, { status: 201, body: { title: 'Buy milk 😀', user_id: id } }, 'a task is created')
   t.equal(created?.headers.location, `/api/${id}/tasks/${created?.body.id}`, 'Location can be read')
   t.ok(created?.headers['x-request-id'], 'X-Request-Id can be read')
   const at = `${api}${created?.headers.location}`
@@ -129,7 +129,7 @@ t.test('a page of another origin', { skip }, async (t) => {
   const post = { method: 'POST', headers: { ...headers, 'content-type': 'application/json' }, body }
   t.equal(await call(`${api}/todos`, post), undefined, 'the answer to a POST is hidden from it')
   const { length } = (await (await fetch(`${api}/todos`, { headers })).json()) as unknown[]
-  t.equal(length, 0, 'the preflight kept it from writing')
+  t.equal(length, 0, 'the preflight prevented the write')
 })
 
 t.test('Swagger UI', { skip }, async (t) => {
@@ -174,5 +174,5 @@ t.test('Swagger UI', { skip }, async (t) => {
   t.match(await answer.locator('.response-col_status').innerText(), /^201/, 'the request is answered 201')
   t.match(await answer.innerText(), id, 'the answer names the user')
   if (process.env.SCREENSHOT) await page.screenshot({ path: process.env.SCREENSHOT, fullPage: true })
-  t.same(complaints, [], 'no complaint on the console, and no other address was asked')
+  t.same(complaints, [], 'no error on the console, and no request to another address')
 })

@@ -24,7 +24,7 @@ const erase = (app: App, headers: Record<string, string>, payload?: object) =>
 t.test('erasure', async (t) => {
   const app = await build(t)
 
-  t.test('of a local account takes its password', async (t) => {
+  t.test('of a local account needs its password', async (t) => {
     const [ada, bob] = [await signUp(app), await signUp(app)]
     const phone = await signIn(app, ada)
     for (const { user } of [ada, bob]) await addTasks(user.id, 3)
@@ -77,7 +77,7 @@ t.test('erasure', async (t) => {
         500,
         `a failure at step ${at} is 500`,
       )
-      t.equal(failed, 1, 'account and tasks go in one transaction')
+      t.equal(failed, 1, 'account and tasks are deleted in one transaction')
       t.equal(await totalOf(app, ada.headers), 3, 'the tasks are still there')
       t.equal((await accountsWith('id', ada.user.id)).length, 1, 'the account is still there')
       t.equal((await tokensOf(ada.user.id)).length, 1, 'the refresh token is still there')
@@ -85,7 +85,7 @@ t.test('erasure', async (t) => {
     t.equal((await refresh(app, ada.refresh_token)).statusCode, 200, 'the refresh token works')
   })
 
-  t.test('of a Better Auth user takes the token alone', async (t) => {
+  t.test('of a Better Auth user needs only the token', async (t) => {
     const [ada, bob] = [await identity(), await identity()]
     for (const { id } of [ada, bob]) await addTasks(id, 3)
     t.equal((await erase(app, ada.headers)).statusCode, 200, 'the token is enough')
@@ -104,10 +104,10 @@ t.test('export', async (t) => {
   const response = await app.inject({ url: '/me/export', headers: ada.headers })
   t.equal(response.statusCode, 200, 'an export is 200')
   t.equal(response.headers['content-type'], 'application/json; charset=utf-8', 'it is JSON')
-  t.equal(response.headers['cache-control'], 'no-store', 'no cache keeps it')
+  t.equal(response.headers['cache-control'], 'no-store', 'no cache stores it')
   const { user, account, tasks, ...rest } = response.json()
-  t.strictSame(rest, {}, 'it has no other part')
-  t.strictSame(user, { id: ada.user.id, email: ada.email }, 'whose it is')
+  t.strictSame(rest, {}, 'it has nothing else')
+  t.strictSame(user, { id: ada.user.id, email: ada.email }, 'the user is named')
   t.match(account.created_at, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/, 'the account has its date')
   t.strictSame(account, { ...ada.user, created_at: account.created_at }, 'no password, no hash')
   t.equal(new Set(tasks.map(({ id }: Task) => id)).size, 1200, 'every task is there once')
@@ -130,5 +130,5 @@ t.test('export', async (t) => {
   t.equal(other.tasks.length, 2, 'a Better Auth user has their tasks')
   const none = await app.inject({ url: '/me/export', headers: (await identity()).headers })
   t.strictSame(none.json().tasks, [], 'a user without tasks has an empty list')
-  t.equal((await app.inject('/me/export')).statusCode, 401, 'an export takes a token')
+  t.equal((await app.inject('/me/export')).statusCode, 401, 'an export needs a token')
 })

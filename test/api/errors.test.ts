@@ -57,7 +57,7 @@ t.test('one body from every layer', async (t) => {
 
 const listed = ({ headers }: Response) => String(headers.allow).split(', ').toSorted()
 
-t.test('a wrong method is 405 and tells the right ones', async (t) => {
+t.test('a wrong method is 405, and Allow lists the right ones', async (t) => {
   const app = await build(t)
   const { id, headers } = await identity()
   const { paths = {} } = app.swagger()
@@ -71,7 +71,7 @@ t.test('a wrong method is 405 and tells the right ones', async (t) => {
     { url: '/docs/static/swagger-ui.css', right: ['GET'] },
     { url: '/openapi.json', right: ['GET'] },
   ]
-  t.ok(documented.length > 20, 'there are routes to ask')
+  t.ok(documented.length > 20, 'there are routes to call')
 
   const ALL = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'TRACE', 'PROPFIND'] as const
   for (const { url, right } of routes) {
@@ -136,7 +136,7 @@ t.test('a body is JSON or refused', async (t) => {
     t.equal(
       (await send('application/json', '', at, 'DELETE')).statusCode,
       200,
-      'DELETE takes an announced empty body',
+      'DELETE accepts an announced empty body',
     )
   })
 
@@ -149,7 +149,7 @@ t.test('a body is JSON or refused', async (t) => {
       '{"title":NaN}',
       '{"title":"\u0000"}',
       '['.repeat(30_000),
-      Buffer.from('7b227469746c65223a22ff227d', 'hex'), // a byte that UTF-8 never has
+      Buffer.from('7b227469746c65223a22ff227d', 'hex'), // a byte that never occurs in UTF-8
       Buffer.from('7b227469746c65223a22eda080227d', 'hex'), // half of a surrogate pair
       Buffer.from('{"title":"x"}', 'utf16le'),
       gzipSync('{"title":"x"}'),
@@ -170,7 +170,7 @@ t.test('a body is JSON or refused', async (t) => {
     t.notOk('polluted' in {}, 'Object.prototype is clean')
   })
 
-  t.test('what is large or deep is refused at once', async (t) => {
+  t.test('large or deeply nested bodies are refused at once', async (t) => {
     const started = Date.now()
     const nested = '['.repeat(30_000) + ']'.repeat(30_000)
     expectProblem(t, await send('application/json', nested), 422)
@@ -221,7 +221,7 @@ t.test('what the database throws', async (t) => {
     ['no connection in time', new Error('timeout exceeded when trying to connect'), 503],
     ['connection lost', new Error('Connection terminated unexpectedly'), 503],
     ['no answer in time', new Error('Query read timeout'), 503],
-    ['nobody listens', withCode('ECONNREFUSED'), 503],
+    ['nothing listens', withCode('ECONNREFUSED'), 503],
     ['several addresses, none listens', Object.assign(new AggregateError([]), { code: 'ECONNREFUSED' }), 503],
     ['reset', withCode('ECONNRESET'), 503],
     ['unknown host', withCode('ENOTFOUND'), 503],
@@ -247,11 +247,11 @@ t.test('what the database throws', async (t) => {
         t.equal(
           /^[1-9]\d*$/.test(String(response.headers['retry-after'])),
           status === 503,
-          `Retry-After with 503 alone`,
+          `Retry-After only with 503`,
         )
 
         const [failure, ...others] = lines.filter(({ msg }) => msg !== 'request')
-        t.same(others, [], 'told once')
+        t.same(others, [], 'logged once')
         t.equal(failure?.level, status === 503 ? 'warn' : 'error', 'the level of the log fits')
         if (thrown instanceof Error) {
           t.equal(failure?.err?.message, thrown.message, 'the log has the message')

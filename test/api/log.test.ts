@@ -23,7 +23,7 @@ interface Line {
   err?: { message: string; stack: string }
 }
 
-/** An app, and what it logged so far: `texts` as written, `lines` read back. */
+/** An app and its log so far: `texts` as written, `lines` parsed. */
 async function logged(t: Test, options: BuildOptions = {}) {
   const texts: string[] = []
   const app = await build(t, { ...options, onLog: (text) => texts.push(text) })
@@ -80,13 +80,13 @@ t.test('the logger of a request has its id, and the level of its route', async (
     log.error({ token: 'x' }, 'error')
   }
   const said = texts.map((text): Line => JSON.parse(text))
-  t.match(said, [{ msg: 'info' }, { msg: 'error' }, { msg: 'error' }], 'the level is kept to')
+  t.match(said, [{ msg: 'info' }, { msg: 'error' }, { msg: 'error' }], 'the level is respected')
   t.equal(said.length, 3, 'nothing else was written')
   for (const line of said) t.equal(line.request_id, 'id-1', 'the line has the id')
   t.notMatch(texts.join(''), '"x"', 'tokens are redacted')
 })
 
-t.test('a fault is logged in full, beside the line of its request', async (t) => {
+t.test('a fault is logged in full, in addition to the line of its request', async (t) => {
   const { app, lines } = await logged(t, {
     database: await databaseThat(() => Promise.reject(new TypeError('a bug'))),
   })
@@ -101,7 +101,7 @@ t.test('a fault is logged in full, beside the line of its request', async (t) =>
   )
   t.match(request, { msg: 'request', status: 500, code: 'internal_error' }, 'the request with its code')
   t.equal(fault?.request_id, response.headers['x-request-id'], 'the fault has the request id')
-  t.equal(request?.request_id, fault?.request_id, 'the request has the same')
+  t.equal(request?.request_id, fault?.request_id, 'the request has the same id')
 })
 
 t.test('ASCII, and nothing lost', async (t) => {
@@ -138,7 +138,7 @@ t.test('a request id', async (t) => {
     return answer['x-request-id']
   }
 
-  t.test('is kept if it is sane', async (t) => {
+  t.test('is kept if it is safe', async (t) => {
     for (const id of [
       'x',
       randomUUID(),
@@ -149,7 +149,7 @@ t.test('a request id', async (t) => {
       t.equal(await idOf(id), id, `${id} is kept`)
   })
 
-  t.test('is made if it is not', async (t) => {
+  t.test('is replaced if it is not', async (t) => {
     const made = new Set<unknown>()
     const wrong = [
       undefined,
@@ -257,14 +257,14 @@ t.test('nothing private in a busy run', async (t) => {
     t.notOk(all.includes(text), text)
   t.notMatch(all, /bearer|basic |[?&](token|key)=/i, 'no credential and no token in a query')
   t.notMatch(all, new RegExp(base64url(`ada:${password}`)), 'no password of Basic')
-  for (const piece of pieces(claim, 8)) t.notOk(all.includes(piece), `no piece of a claim: ${piece}`)
+  for (const piece of pieces(claim, 8)) t.notOk(all.includes(piece), `no part of a claim: ${piece}`)
 })
 
 function pieces(text: string, length: number): string[] {
   return Array.from({ length: text.length - length + 1 }, (_, i) => text.slice(i, i + length))
 }
 
-t.test('what fails before it is a request can be found as well', async (t) => {
+t.test('a failure before there is a request is logged too', async (t) => {
   const { app, texts, lines } = await logged(t)
   const { port } = await serve(app)
   for (const [status, code, bytes] of [

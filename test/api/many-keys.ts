@@ -1,10 +1,10 @@
-// Counts many addresses in the limiter, in a process of its own: the hooks of tap would cost more than all the rest.
+// Counts many addresses in the limiter, in its own process: tap's hooks would cost more than everything else.
 import { buildApp } from '../../src/app.ts'
 import { createLogger } from '../../src/log.ts'
 
 const app = await buildApp({
   env: {
-    NODE_ENV: 'production', // so that no database is needed
+    NODE_ENV: 'production', // so that it needs no database
     DATABASE_URL: 'postgres://nobody@127.0.0.1:1/none',
     FRONTEND_URL: 'https://app.example.com',
     BETTER_AUTH_SECRET: 'q4bT9vX2mK7wR1zN8cJ5hL3pF6sD0gYa',

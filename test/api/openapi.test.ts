@@ -64,11 +64,15 @@ t.test('the document is valid OpenAPI 3.1', async (t) => {
   t.match(await new Validator().validate(document), { valid: true }, 'it is valid')
   const broken = structuredClone(document)
   broken.paths['/todos'].get.responses = 'none'
-  t.match(await new Validator().validate(broken), { valid: false }, 'and the validator validates')
+  t.match(
+    await new Validator().validate(broken),
+    { valid: false },
+    'the validator refuses an invalid document',
+  )
   t.same(document, (await build(t)).swagger(), 'the same for each instance')
 })
 
-t.test('documented are the registered routes and no others', async (t) => {
+t.test('the document has the registered routes and no others', async (t) => {
   const { app, routes } = await buildWatched(t)
   const { operations } = await documentOf(app)
   t.ok(routes.size > 30, 'routes were registered')
@@ -79,12 +83,12 @@ t.test('documented are the registered routes and no others', async (t) => {
   )
 })
 
-t.test('DOCS=off takes the documents away', async (t) => {
+t.test('DOCS=off removes the documents', async (t) => {
   const app = await build(t, { env: { DOCS: 'off' } })
   for (const url of ['/docs', '/docs/json', '/openapi.json']) {
     const { statusCode, body } = await app.inject(url)
     t.equal(statusCode, 404, `${url} is 404`)
-    t.notMatch(body, 'docs', 'nor sends anyone there')
+    t.notMatch(body, 'docs', 'and nothing redirects there')
   }
   t.notMatch((await app.inject('/')).body, /docs|openapi/, '/ does not name the documents')
 })
@@ -115,13 +119,13 @@ t.test('every operation', async (t) => {
       t.same(
         parameters.filter(({ required }) => required),
         inPath,
-        'no other parameter must be sent',
+        'no other parameter is required',
       )
       const takesBody =
         path === '/me'
           ? method === 'DELETE'
           : ['POST', 'PUT', 'PATCH'].includes(method) && !/sign-?out$/.test(path)
-      t.equal(requestBody !== undefined, takesBody, 'a body is documented where one is taken')
+      t.equal(requestBody !== undefined, takesBody, 'a body is documented where one is accepted')
 
       const statuses = Object.keys(responses)
       t.ok(
@@ -140,7 +144,11 @@ t.test('every operation', async (t) => {
       const url = path.replace('{user_id}', 'someone').replace('{id}', '1')
       const { statusCode } = await app.inject({ method: method as 'GET', url })
       const closed = statusCode === 401
-      t.same(security ?? [], closed ? [{ bearer: [] }] : [], 'a token is asked for where one is needed')
+      t.same(
+        security ?? [],
+        closed ? [{ bearer: [] }] : [],
+        'a security scheme is documented where a token is needed',
+      )
       if (closed) t.ok(statuses.includes('401'), '401 is documented')
     })
   }

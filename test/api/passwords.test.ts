@@ -16,7 +16,7 @@ import {
 import { build } from '../helper/app.ts'
 import { bearer, refusal } from '../helper/http.ts'
 
-/** All that does not change from one answer to the next. */
+/** The parts of an answer that do not change from one to the next. */
 const headersOf = ({ headers }: Response) =>
   Object.entries(headers).filter(([name]) => !/^(date|ratelimit-(remaining|reset))$/.test(name))
 const quantile = (values: number[], q: number) =>
@@ -69,11 +69,11 @@ t.test('passwords', async (t) => {
     const response = await post(app, 'signup', { ...ada, password })
     t.strictSame(refusal(response), [422, 'validation_failed'], JSON.stringify(password))
     t.strictSame(response.json().errors[0].loc, ['body', 'password'], 'the fault is in the password')
-    t.equal((await accountsWith('email', ada.email)).length, 0, 'no account was made')
+    t.equal((await accountsWith('email', ada.email)).length, 0, 'no account was created')
   }
 })
 
-t.test('what bcrypt would cut off counts', async (t) => {
+t.test('characters that bcrypt would cut off count', async (t) => {
   const app = await build(t)
   const password = 'é'.repeat(36)
   const { email } = await signUp(app, { ...person(), password })
@@ -84,7 +84,7 @@ t.test('what bcrypt would cut off counts', async (t) => {
   }
 })
 
-t.test('a wrong password and an unknown account look the same', async (t) => {
+t.test('a wrong password and an unknown account give the same answer', async (t) => {
   const app = await build(t, { env: { BCRYPT_COST: '8' } })
   const { email } = await signUp(app)
   const attempt = (email: string, password = 'not the password') =>
@@ -121,7 +121,7 @@ t.test('a wrong password and an unknown account look the same', async (t) => {
   const quarters = [times.wrong, times.unknown].map((all) =>
     [0.25, 0.75].map((q) => quantile(all, q).toFixed(2)).join('–'),
   )
-  // Mann and Whitney's U as a share of all pairs: 0.5 where the two cannot be told apart.
+  // Mann and Whitney's U as a share of all pairs: 0.5 if the two cannot be told apart.
   const pairs = times.wrong.flatMap((a) =>
     times.unknown.map((b) => (a > b ? 1 : a === b ? 0.5 : 0) as number),
   )
@@ -136,7 +136,7 @@ t.test('a wrong password and an unknown account look the same', async (t) => {
   )
 })
 
-t.test('secrets stay secret', async (t) => {
+t.test('secrets are not leaked', async (t) => {
   const lines: string[] = []
   const app = await build(t, { env: { LOG_LEVEL: 'trace' }, onLog: (line) => lines.push(line) })
   const secret = 'vErY-pRiVaTe-7d1f'
@@ -187,7 +187,7 @@ t.test('secrets stay secret', async (t) => {
   for (const text of [secret, account?.password ?? '$2'])
     t.notOk(
       told.some((body) => body.includes(text)),
-      'no answer holds the password or its hash',
+      'no answer contains the password or its hash',
     )
 
   const log = lines.join('')
@@ -200,7 +200,7 @@ t.test('secrets stay secret', async (t) => {
     'refresh token': refresh_token,
     'next refresh token': dataOf(rotated).refresh_token,
   })) {
-    t.notOk(log.includes(text), `no line of the log holds the ${what}`)
+    t.notOk(log.includes(text), `no line of the log contains the ${what}`)
   }
 
   const kept = await tokensOf(user.id)
@@ -216,7 +216,7 @@ t.test('secrets stay secret', async (t) => {
   t.notOk(JSON.stringify(kept).includes(dataOf(rotated).refresh_token), 'refresh tokens are kept as hashes')
 })
 
-/** How long a request takes that is sent every 20 ms until `done`, in milliseconds. */
+/** Milliseconds that a request takes, sent every 20 ms until `done`. */
 async function sample(done: Promise<unknown>, request: () => Promise<Response>) {
   const answers: Promise<{ ms: number; status: number }>[] = []
   const once = async () => {

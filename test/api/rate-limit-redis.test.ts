@@ -11,7 +11,7 @@ async function until(condition: () => boolean): Promise<boolean> {
   return condition()
 }
 
-/** An app that counts in Redis, and the warnings that it logged. */
+/** An app that counts in Redis, and the warnings it logged. */
 async function withRedis(t: Test, REDIS_URL: string, env: Record<string, string> = {}) {
   const warnings: string[] = []
   const app = await build(t, {
@@ -36,24 +36,24 @@ t.test('with Redis', { skip: !hasRedis && `no Redis at ${REDIS_URL}` }, async (t
     forget(t, ada.id, bob.id, network.replaceAll(/:0+(?=\w)/g, ':'))
 
     const turns = (i: number) => (i % 2 ? one.app : two.app)
-    t.equal(await passing(10, (i) => list(turns(i), ada)), 6, 'a user has six requests over both')
+    t.equal(await passing(10, (i) => list(turns(i), ada)), 6, 'a user has six requests on both together')
     t.equal((await list(one.app, bob)).statusCode, 200, 'another user has their own')
     t.equal(
       await passing(10, (i) => refresh(turns(i), `${network}::${i}`)),
       4,
-      'an address has four attempts over both',
+      'an address has four attempts on both together',
     )
     const refused = await list(two.app, ada)
     t.match(
       refused.headers,
       { 'retry-after': /^([1-9]|[1-5]\d|60)$/, 'ratelimit-limit': '6' },
-      'the limit and the time to wait are told',
+      'the limit and the time to wait are in the headers',
     )
     t.equal(refused.json().code, 'too_many_requests', 'the code is too_many_requests')
     const keys: string[][] = await redis
       .scanStream({ match: `taskward-limit-*${ada.id}*`, count: 1000 })
       .toArray()
-    for (const key of keys.flat()) t.ok((await redis.pttl(key)) > 0, 'what is counted goes by itself')
+    for (const key of keys.flat()) t.ok((await redis.pttl(key)) > 0, 'the counts expire by themselves')
   })
 
   t.test('ten at once are counted one by one', async (t) => {
@@ -68,7 +68,7 @@ t.test('with Redis', { skip: !hasRedis && `no Redis at ${REDIS_URL}` }, async (t
     t.equal(statusesOf(responses).filter((status) => status === 200).length, 5, 'five of ten pass')
   })
 
-  t.test('that goes and comes back', async (t) => {
+  t.test('that goes down and comes back', async (t) => {
     const proxy = await openProxy(t, REDIS_URL)
     const { app, warnings, limits } = await withRedis(t, proxy.url, { RATE_LIMIT_MAX: '3' })
     t.ok(await until(() => app.limits === 'shared'), 'it counts in Redis')
@@ -103,7 +103,7 @@ t.test('with Redis', { skip: !hasRedis && `no Redis at ${REDIS_URL}` }, async (t
     t.equal(await passing(4, () => list(app, bob)), 3, 'three of four pass again')
   })
 
-  t.test('that takes connections and says nothing', async (t) => {
+  t.test('that accepts connections and never answers', async (t) => {
     const proxy = await openProxy(t, REDIS_URL)
     const { app, warnings, limits } = await withRedis(t, proxy.url, { RATE_LIMIT_MAX: '3' })
     t.ok(await until(() => app.limits === 'shared'), 'it counts in Redis')
@@ -124,7 +124,7 @@ t.test('with Redis', { skip: !hasRedis && `no Redis at ${REDIS_URL}` }, async (t
   })
 })
 
-t.test('Redis that was never there does not keep the service from starting', async (t) => {
+t.test('the service starts without a Redis that answers', async (t) => {
   const { app, warnings, limits } = await withRedis(t, 'redis://127.0.0.1:9', { RATE_LIMIT_MAX: '1' })
   t.ok(await until(() => warnings.length > 0), 'it warns')
   const ada = await identity()
@@ -134,6 +134,6 @@ t.test('Redis that was never there does not keep the service from starting', asy
   await t.rejects(
     build(t, { env: { REDIS_URL: 'http://127.0.0.1' } }),
     { message: /^REDIS_URL: / },
-    'an address that is none is refused',
+    'an invalid address is refused',
   )
 })

@@ -7,7 +7,7 @@ import { run } from '../helper/child.ts'
 import { bearer } from '../helper/http.ts'
 import { group, list, ORIGIN, passing, refresh, statusesOf } from '../helper/limits.ts'
 
-/** Ways to say that a request comes from somewhere else. */
+/** Ways to claim that a request comes from somewhere else. */
 const forgeries = (i: number): Record<string, string>[] => [
   { 'x-forwarded-for': `198.51.100.${i}` },
   { 'x-forwarded-for': `198.51.100.${i}, 10.0.0.1` },
@@ -16,19 +16,23 @@ const forgeries = (i: number): Record<string, string>[] => [
   { 'cf-connecting-ip': `198.51.100.${i}`, 'true-client-ip': `198.51.100.${i}` },
 ]
 const toTheLeft = (i: number) => `198.51.100.${i}, ${i}, 10.0.0.${i}, 203.0.113.1`
-/** An address of one /64. */
+/** An address of one /64 network. */
 const host = () => `2001:db8:1:2:${group()}:${group()}:${group()}:${group()}`
 
-t.test('a user has so many requests in a window', async (t) => {
+t.test('a user has a number of requests in a window', async (t) => {
   const app = await build(t, { env: { RATE_LIMIT_MAX: '3' } })
   const [ada, bob] = [await identity(), await identity()]
   for (const remaining of ['2', '1', '0']) {
     const { statusCode, headers } = await list(app, ada)
     t.equal(statusCode, 200, 'within the limit it is 200')
-    t.equal(headers['ratelimit-limit'], '3', 'the limit is told')
-    t.equal(headers['ratelimit-remaining'], remaining, 'what is left is told')
-    t.match(headers['ratelimit-reset'], /^([1-9]|[1-5]\d|60)$/, 'the time until the next window is told')
-    t.equal(headers['retry-after'], undefined, 'nothing says to wait')
+    t.equal(headers['ratelimit-limit'], '3', 'the limit is in a header')
+    t.equal(headers['ratelimit-remaining'], remaining, 'the remaining number is in a header')
+    t.match(
+      headers['ratelimit-reset'],
+      /^([1-9]|[1-5]\d|60)$/,
+      'the time until the next window is in a header',
+    )
+    t.equal(headers['retry-after'], undefined, 'there is no Retry-After')
   }
 
   const refused = await list(app, ada)
@@ -85,7 +89,7 @@ t.test('the window opens again', async (t) => {
   t.equal((await list(app, ada)).statusCode, 200, 'the next window is open')
 })
 
-t.test('a user has one limit, whatever the address', async (t) => {
+t.test('a user has one limit, from any address', async (t) => {
   const app = await build(t, { env: { RATE_LIMIT_MAX: '10' } })
   const ada = await identity()
   t.equal(await passing(100, (i) => list(app, ada, `203.0.113.${i}`)), 10, 'ten of a hundred pass')
@@ -106,11 +110,11 @@ t.test('sign-in, sign-up and refresh are counted together, by address', async (t
     const refused = await attempt(action, '203.0.113.1')
     t.equal(refused.statusCode, 429, action)
     t.equal(refused.json().code, 'too_many_requests', `${action}: the code is too_many_requests`)
-    t.match(refused.headers['retry-after'], /^[1-9]\d*$/, `${action}: the time to wait is told`)
+    t.match(refused.headers['retry-after'], /^[1-9]\d*$/, `${action}: the time to wait is in a header`)
   }
   t.equal((await attempt('signin', '203.0.113.2')).statusCode, 422, 'another address')
   const ada = await identity()
-  t.equal((await list(app, ada, '203.0.113.1')).statusCode, 200, 'and those who are signed in')
+  t.equal((await list(app, ada, '203.0.113.1')).statusCode, 200, 'users who are signed in')
 })
 
 t.test('refused tokens are counted by address', async (t) => {
@@ -119,18 +123,18 @@ t.test('refused tokens are counted by address', async (t) => {
   const at = '203.0.113.1'
   const refused = (token: string, remoteAddress = at) =>
     app.inject({ url: '/todos', headers: bearer(token), remoteAddress })
-  t.equal((await refused('x')).statusCode, 401, 'a token that is none is 401')
+  t.equal((await refused('x')).statusCode, 401, 'a malformed token is 401')
   t.equal((await refused(`${ada.token}x`)).statusCode, 401, 'a forged one is 401')
   t.equal((await app.inject({ url: '/me', remoteAddress: at })).statusCode, 401, 'no token is 401')
   const response = await refused('x')
   t.equal(response.statusCode, 429, 'the fourth is 429')
-  t.match(response.headers['retry-after'], /^[1-9]\d*$/, 'the time to wait is told')
+  t.match(response.headers['retry-after'], /^[1-9]\d*$/, 'the time to wait is in a header')
   t.equal((await refused('x', '203.0.113.2')).statusCode, 401, 'another address')
   t.equal((await list(app, ada, at)).statusCode, 200, 'a valid token from the same address')
-  t.equal((await refresh(app, at)).statusCode, 401, 'sign-in is counted apart')
+  t.equal((await refresh(app, at)).statusCode, 401, 'sign-in is counted separately')
 })
 
-t.test("an issuer that is out of reach is not the caller's fault", async (t) => {
+t.test("an unreachable issuer is not the caller's fault", async (t) => {
   const app = await build(t, { env: { AUTH_RATE_LIMIT_MAX: '2', BETTER_AUTH_URL: 'http://127.0.0.1:9' } })
   const header = Buffer.from('{"alg":"EdDSA","kid":"x"}').toString('base64url')
   const headers = {
@@ -140,7 +144,7 @@ t.test("an issuer that is out of reach is not the caller's fault", async (t) => 
     t.equal((await app.inject({ url: '/todos', headers })).statusCode, 503, 'the issuer is to blame')
 })
 
-t.test('whoever is blocked is limited as well', async (t) => {
+t.test('blocked users are limited too', async (t) => {
   const app = await build(t, { env: { RATE_LIMIT_MAX: '3' } })
   for (const claims of [{ banned: true }, { disabled: true }]) {
     const token = await mint({ sub: `user-${randomUUID()}`, ...claims })
@@ -153,7 +157,7 @@ t.test('whoever is blocked is limited as well', async (t) => {
   }
 })
 
-t.test('what anyone may ask for is not counted', async (t) => {
+t.test('public routes are not counted', async (t) => {
   const app = await build(t, { env: { RATE_LIMIT_MAX: '1', AUTH_RATE_LIMIT_MAX: '1' } })
   for (const url of ['/', '/health', '/ready', '/openapi.json', '/nowhere']) {
     t.equal(await passing(10, () => app.inject({ url })), 10, url)
@@ -171,7 +175,7 @@ t.test('what anyone may ask for is not counted', async (t) => {
 })
 
 t.test('forwarded addresses', async (t) => {
-  t.test('of nobody trusted give no new bucket', async (t) => {
+  t.test('from an untrusted proxy give no new bucket', async (t) => {
     for (const TRUST_PROXY of [undefined, '10.0.0.0/8']) {
       const app = await build(t, { env: { AUTH_RATE_LIMIT_MAX: '3', TRUST_PROXY } })
       for (const kind of forgeries(0).keys()) {
@@ -194,13 +198,13 @@ t.test('forwarded addresses', async (t) => {
       t.equal(
         await passing(20, (i) => from(toTheLeft(i))),
         0,
-        'what the client wrote to the left is not believed',
+        'what the client wrote on the left is not trusted',
       )
       t.equal(await passing(20, (i) => from(`${toTheLeft(i)}, 10.9.9.${i}`)), 0, 'two proxies')
     }
   })
 
-  t.test('that are none do no harm', async (t) => {
+  t.test('that are malformed do no harm', async (t) => {
     const app = await build(t, { env: { TRUST_PROXY: '10.0.0.0/8' } })
     for (const forwarded of [
       '',
@@ -214,10 +218,14 @@ t.test('forwarded addresses', async (t) => {
     ]) {
       t.equal((await refresh(app, '10.0.0.1', { 'x-forwarded-for': forwarded })).statusCode, 401, forwarded)
     }
-    t.equal((await refresh(app, 'fe80::1%eth0')).statusCode, 401, 'an address with a zone is one')
+    t.equal(
+      (await refresh(app, 'fe80::1%eth0')).statusCode,
+      401,
+      'an address with a zone counts as that address',
+    )
   })
 
-  t.test('that say nothing are refused at boot', async (t) => {
+  t.test('that name no address are refused at start', async (t) => {
     for (const TRUST_PROXY of [
       '1',
       'true',
@@ -237,7 +245,7 @@ t.test('one network is one address', async (t) => {
   t.test('an IPv6 /64', async (t) => {
     const app = await build(t, { env: { AUTH_RATE_LIMIT_MAX: '3' } })
     t.equal(await passing(1000, () => refresh(app, host())), 3, 'three of a thousand pass')
-    t.equal((await refresh(app, '2001:0DB8:0001:0002::')).statusCode, 429, 'written otherwise')
+    t.equal((await refresh(app, '2001:0DB8:0001:0002::')).statusCode, 429, 'in another notation')
     t.equal((await refresh(app, '2001:db8:1:3::1')).statusCode, 401, 'the next network')
   })
 
@@ -245,7 +253,7 @@ t.test('one network is one address', async (t) => {
     const app = await build(t, { env: { AUTH_RATE_LIMIT_MAX: '3' } })
     const forms = ['203.0.113.7', '::ffff:203.0.113.7', '::ffff:cb00:7107', '0:0:0:0:0:FFFF:203.0.113.7']
     t.equal(await passing(8, (i) => refresh(app, forms[i % 4] as string)), 3, 'three of eight pass')
-    t.equal((await refresh(app, '::ffff:203.0.113.8')).statusCode, 401, 'its neighbour has its own')
+    t.equal((await refresh(app, '::ffff:203.0.113.8')).statusCode, 401, 'its neighbour has its own limit')
   })
 })
 
@@ -254,6 +262,6 @@ t.test('many keys', async (t) => {
     .ended
   t.equal(code, 0, stderr)
   const { remembered, megabytes } = JSON.parse(stdout)
-  t.equal(remembered, true, 'do not let anyone be forgotten early: after 40,000 others the third is refused')
-  t.ok(megabytes < 15, `leave memory as it is: ${megabytes} MB for 200,000 further keys`)
+  t.equal(remembered, true, 'do not push others out early: after 40,000 others the third request is refused')
+  t.ok(megabytes < 15, `do not use more memory: ${megabytes} MB for 200,000 further keys`)
 })

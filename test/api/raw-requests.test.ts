@@ -31,13 +31,13 @@ t.test('on the wire', async (t) => {
       'chunked twice': post('0\r\n\r\n', chunked, chunked),
       'chunked, then not': post('0\r\n\r\n', 'Transfer-Encoding: chunked, identity'),
       'a bad chunk size': post('zz\r\n{}\r\n0\r\n\r\n', chunked),
-      'a chunk longer than said': post('1\r\n{}\r\n0\r\n\r\n', chunked),
+      'a chunk longer than announced': post('1\r\n{}\r\n0\r\n\r\n', chunked),
     })) {
       await t.test(name, async (t) => expectProblem(t, await exchange(port, request), 400))
     }
   })
 
-  t.test('400 for any number of Hosts but one', async (t) => {
+  t.test('400 unless there is exactly one Host', async (t) => {
     const none = 'GET /health HTTP/1.1\r\nConnection: close\r\n\r\n'
     expectProblem(t, await exchange(port, none), 400)
     expectProblem(t, await exchange(port, head('GET /health HTTP/1.1', 'Host: b', 'Connection: close')), 400)
@@ -54,7 +54,7 @@ t.test('on the wire', async (t) => {
       port,
       head('GET /todos HTTP/1.1', ...few, credential, 'Connection: close'),
     )
-    t.equal(accepted.statusCode, 200, 'no header is dropped in silence')
+    t.equal(accepted.statusCode, 200, 'no header is dropped silently')
     expectProblem(
       t,
       await exchange(port, head('POST /todos HTTP/1.1', credential, json, 'Content-Length: 99999')),
@@ -75,7 +75,7 @@ t.test('on the wire', async (t) => {
   t.test('HEAD has no body', async (t) => {
     const { body, headers } = await exchange(port, head('HEAD /nowhere HTTP/1.1', 'Connection: close'))
     t.equal(body, '', 'the body is empty')
-    t.ok(Number(headers['content-length']) > 100, 'its length is told')
+    t.ok(Number(headers['content-length']) > 100, 'its length is in a header')
   })
 
   t.equal(

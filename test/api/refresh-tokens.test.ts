@@ -32,7 +32,7 @@ t.test('refresh', async (t) => {
     }
   })
 
-  t.test('with a spent one ends all that came from that sign-in, and nothing else', async (t) => {
+  t.test('with a spent one revokes all tokens from that sign-in, and nothing else', async (t) => {
     const ada = await signUp(app)
     const phone = await signIn(app, ada)
     const next = dataOf(await refresh(app, ada.refresh_token)).refresh_token
@@ -43,11 +43,11 @@ t.test('refresh', async (t) => {
       'Bearer realm="taskward"',
       'the challenge has no error code',
     )
-    t.equal((await refresh(app, next)).statusCode, 401, 'the new one died too')
-    t.equal((await refresh(app, phone.refresh_token)).statusCode, 200, 'the other sign-in lives')
+    t.equal((await refresh(app, next)).statusCode, 401, 'the new one is revoked too')
+    t.equal((await refresh(app, phone.refresh_token)).statusCode, 200, 'the other sign-in still works')
   })
 
-  t.test('ten at once with one token give one at most', async (t) => {
+  t.test('of ten at once with one token, at most one succeeds', async (t) => {
     for (let i = 0; i < 5; i++) {
       const ada = await signUp(app)
       const answers = await Promise.all(Array.from({ length: 10 }, () => refresh(app, ada.refresh_token)))
@@ -87,7 +87,7 @@ t.test('refresh', async (t) => {
     t.equal(
       (await app.inject({ url: '/todos', headers: bearer(refresh_token) })).statusCode,
       401,
-      'a refresh token opens nothing',
+      'a refresh token gives no access',
     )
   })
 
@@ -111,7 +111,7 @@ t.test('refresh', async (t) => {
     t.ok(Math.abs(Number(token?.days) - 30) < 0.1, 'about thirty days')
   })
 
-  t.test('the sweep takes the expired ones alone', async (t) => {
+  t.test('the sweep removes only expired ones', async (t) => {
     const sweeper = new RefreshTokens(app.sharedScope, 30 * DAY)
     await sweeper.sweep()
     const ada = await signUp(app)
@@ -121,12 +121,12 @@ t.test('refresh', async (t) => {
     await rows("update refresh_tokens set expires_at = now() - interval '1 second' where hash = $1", hash)
     t.equal(await sweeper.sweep(), 1, 'one was swept')
     const left = await tokensOf(ada.user.id)
-    t.equal(left.length, 3, 'also those that are spent, by which theft is seen')
+    t.equal(left.length, 3, 'spent ones are kept, because they reveal theft')
     t.notOk(
       left.some((row) => row.hash === hash),
       'the expired one is gone',
     )
-    t.equal((await refresh(app, ada.refresh_token)).statusCode, 200, 'a living one works')
+    t.equal((await refresh(app, ada.refresh_token)).statusCode, 200, 'a valid one works')
   })
 })
 
@@ -163,11 +163,11 @@ t.test('sign-out', async (t) => {
   const { sid } = decodeJwt(stranger.token)
   const forged = bearer(await mint({ sub: ada.user.id, sid }))
   t.equal((await post(app, 'signout', {}, forged)).statusCode, 200, 'a forged session id is harmless')
-  t.equal((await refresh(app, stranger.refresh_token)).statusCode, 200, "a stranger's sign-in lives")
+  t.equal((await refresh(app, stranger.refresh_token)).statusCode, 200, "a stranger's sign-in still works")
   t.equal((await post(app, 'signout', {}, (await identity()).headers)).statusCode, 200, 'for Better Auth too')
 })
 
-t.test('what ends a sign-in also ends a refresh that is under way', async (t) => {
+t.test('revoking a sign-in also revokes a refresh in flight', async (t) => {
   const db = await database()
   let held = false
   const run: Database['run'] = (steps) => {

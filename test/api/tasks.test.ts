@@ -16,7 +16,7 @@ async function create(app: App, { headers }: Identity, payload: object): Promise
 }
 
 for (const prefix of PREFIXES) {
-  t.test(`one task through its life under ${prefix(':user_id')}`, async (t) => {
+  t.test(`the life of one task under ${prefix(':user_id')}`, async (t) => {
     const app = await build(t)
     const user = await identity()
     const { headers } = user
@@ -31,7 +31,7 @@ for (const prefix of PREFIXES) {
       'the task has what was sent and the defaults',
     )
     t.match(task.created_at, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/, 'created_at is ISO 8601 in UTC')
-    t.equal(created.headers.location, `${url}/${task.id}`, 'Location is its address')
+    t.equal(created.headers.location, `${url}/${task.id}`, 'Location is its path')
 
     const at = `${url}/${task.id}`
     t.same((await app.inject({ url: at, headers })).json(), task, 'GET gives the same')
@@ -46,7 +46,7 @@ for (const prefix of PREFIXES) {
     )
     const patch = await app.inject({ method: 'PATCH', url: at, headers, payload: { title: 'Buy oat milk' } })
     t.match(patch.json(), { title: 'Buy oat milk', description: 'Two litres' }, 'PATCH changes what was sent')
-    t.ok(patch.json<Task>().updated_at >= task.updated_at, 'updated_at does not go back')
+    t.ok(patch.json<Task>().updated_at >= task.updated_at, 'updated_at does not go backwards')
     const cleared = await app.inject({ method: 'PATCH', url: at, headers, payload: { description: null } })
     t.equal(cleared.json<Task>().description, null, 'null clears the description')
     const same = await app.inject({ method: 'PATCH', url: at, headers, payload: {} })
@@ -125,14 +125,14 @@ t.test('a list is walked by its links, newest first', async (t) => {
   t.same(await walk('/todos?skip=7'), [[]], 'skip beyond the end')
 })
 
-t.test('X-Total-Count comes where it is asked for', async (t) => {
+t.test('X-Total-Count is sent if requested', async (t) => {
   const app = await build(t)
   const user = await identity()
   for (const completed of [true, false, false]) await create(app, user, { title: 'x', completed })
   const count = async (url: string, headers = {}) =>
     (await app.inject({ url, headers: { ...user.headers, ...headers } })).headers['x-total-count']
 
-  t.equal(await count('/todos'), undefined, 'not where it is not asked for')
+  t.equal(await count('/todos'), undefined, 'not if it is not requested')
   t.equal(await count('/todos?count=false'), undefined, 'not with count=false')
   t.equal(await count('/todos?count=true&limit=1'), '3', 'with count=true')
   t.equal(await count('/todos?count=true&completed=true'), '1', 'of the completed ones')
@@ -153,7 +153,7 @@ t.test('stats', async (t) => {
   t.same(
     await stats(),
     { total: 3, completed: 1, pending: 2, completion_rate: 33.33 },
-    'a rate of two digits',
+    'a rate with two decimals',
   )
 })
 
@@ -175,7 +175,7 @@ t.test('values at their bounds', async (t) => {
     ]) {
       const response = await post({ title, description: title })
       t.equal(response.statusCode, 201, JSON.stringify(title))
-      t.match(response.json(), { title, description: title }, 'it comes back as it was sent')
+      t.match(response.json(), { title, description: title }, 'it is returned as it was sent')
     }
     t.match(
       (await post({ title: 'x', description: 'é'.repeat(1000), completed: true })).json(),
@@ -239,7 +239,7 @@ t.test('values at their bounds', async (t) => {
     )
   })
 
-  t.test('every fault is told with its place', async (t) => {
+  t.test('every fault is reported with its place', async (t) => {
     const response = await post({ title: '', completed: 'no', colour: 'red' })
     t.same(
       response

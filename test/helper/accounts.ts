@@ -24,7 +24,7 @@ export const refresh = (app: App, refresh_token: string, remoteAddress?: string)
 
 export const dataOf = (response: Response) => response.json<Session>().data
 
-/** An account of its own, signed in. */
+/** A new account, signed in. */
 export async function signUp(app: App, { email, password, name } = person()) {
   const data = dataOf(await post(app, 'signup', { email, password, name }))
   return { ...data, email, password, headers: bearer(data.token) }

@@ -19,7 +19,7 @@ export interface Identity {
   headers: { authorization: string }
 }
 
-/** Signs claims with HS256, as a Better Auth server that shares the secret would; `exp` is in one hour. */
+/** Signs claims with HS256, as a Better Auth server with the same secret would; `exp` is in one hour. */
 export function mint(claims: Record<string, unknown>, secret = SECRET): Promise<string> {
   const now = Math.floor(Date.now() / 1000)
   return new SignJWT({ iat: now, exp: now + 3600, ...claims })
@@ -27,7 +27,7 @@ export function mint(claims: Record<string, unknown>, secret = SECRET): Promise<
     .sign(new TextEncoder().encode(secret))
 }
 
-/** A user nobody else in the tests is. */
+/** A user that no other test uses. */
 export async function identity(id = `user-${randomUUID()}`): Promise<Identity> {
   const email = `${id}@example.com`
   const token = await mint({ sub: id, email })
@@ -45,9 +45,9 @@ export const environment = {
 }
 
 export interface BuildOptions {
-  /** Laid over the test environment; undefined takes a variable away. */
+  /** Changes to the test environment; undefined removes a variable. */
   env?: Record<string, string | undefined>
-  /** Told each line of the log. */
+  /** Called with each line of the log. */
   onLog?: (line: string) => void
   database?: Database
 }

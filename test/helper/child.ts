@@ -12,9 +12,9 @@ import { embeddedUrl } from './database.ts'
 export const ROOT = resolve(import.meta.dirname, '../..')
 export const SERVER = join(ROOT, 'src/server.ts')
 export const CLI = join(ROOT, 'src/cli.ts')
-/** Goes into addresses of databases; no output may hold it. */
+/** Part of database addresses; no output may contain it. */
 export const PASSWORD = 'hunter2hunter2'
-/** Nobody listens there. */
+/** Nothing listens there. */
 export const NOWHERE = `postgres://ada:${PASSWORD}@127.0.0.1:1/none`
 export const PRODUCTION = { NODE_ENV: 'production', FRONTEND_URL: 'https://app.example.com' }
 
@@ -28,7 +28,7 @@ interface Ended {
   stderr: string
 }
 
-/** A process of the service, and what it has written so far. */
+/** A process of the service, and its output so far. */
 export class Child {
   stdout = ''
   stderr = ''
@@ -66,7 +66,7 @@ export class Child {
     return this.ended
   }
 
-  /** Waits until this was written to standard output so many times. */
+  /** Waits until this has been written to standard output a number of times. */
   async printed(pattern: RegExp, times = 1): Promise<RegExpExecArray> {
     for (;;) {
       const running = this.process.exitCode === null && this.process.signalCode === null
@@ -85,7 +85,7 @@ export function run(t: Test, args: string[], variables: Variables = {}): Child {
   return new Child(t, args, variables, emptyFolder(t))
 }
 
-/** Runs the server; where nothing is said, on an embedded database of its own and on a free port. */
+/** Runs the server; by default on its own embedded database and on a free port. */
 export async function runServer(t: Test, variables: Variables = {}): Promise<Child> {
   const DATABASE_URL = variables.DATABASE_URL ?? (await embeddedUrl())
   const valid = { BETTER_AUTH_SECRET: SECRET, DATABASE_URL, HOST: '127.0.0.1', PORT: '0' }
@@ -99,16 +99,16 @@ export async function start(t: Test, variables?: Variables): Promise<Child & { u
   return Object.assign(server, { url })
 }
 
-/** Expects exit code 1, and one sentence on standard error that tells no secret. */
+/** Expects exit code 1, and one sentence on standard error that reveals no secret. */
 export async function fails(t: Test, child: Child | Promise<Child>, sentence: RegExp): Promise<void> {
   const { code, stderr } = await (await child).ended
   t.equal(code, 1, `exit code 1: ${sentence}`)
   t.match(stderr, /^taskward: [^\n]+[^\s]\n$/, 'one line on standard error')
   t.match(stderr, sentence, `it says ${sentence}`)
-  t.notOk(stderr.includes(PASSWORD) || stderr.includes(SECRET), 'it tells no secret')
+  t.notOk(stderr.includes(PASSWORD) || stderr.includes(SECRET), 'it reveals no secret')
 }
 
-/** A temporary folder that goes with the test. */
+/** A temporary folder, removed after the test. */
 export function emptyFolder(t: Test): string {
   const folder = mkdtempSync(join(tmpdir(), 'taskward-'))
   t.teardown(() => rmSync(folder, { recursive: true, force: true, maxRetries: 5 }))
@@ -117,13 +117,13 @@ export function emptyFolder(t: Test): string {
 
 const NOT_CLONED = ['node_modules', '.git', '.tap', '.env', '.data']
 
-/** The project as a fresh clone has it, with its packages installed. */
+/** The project as in a fresh clone, with its packages installed. */
 export function clone(t: Test): string {
   const folder = emptyFolder(t)
   const ignored = NOT_CLONED.map((name) => join(ROOT, name))
   cpSync(ROOT, folder, { recursive: true, filter: (source) => !ignored.includes(source) })
   symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'))
-  // Its tests copy the databases that are there already.
+  // Its tests copy the databases that exist already.
   mkdirSync(join(folder, '.tap'))
   mkdirSync(join(ROOT, '.tap', 'databases'), { recursive: true })
   symlinkSync(join(ROOT, '.tap', 'databases'), join(folder, '.tap', 'databases'))

@@ -25,7 +25,7 @@ export const databaseUrl = (): Promise<string> => newDatabase('empty')
 /** The address of a new database that has the tables, which is dropped when the file is done. */
 export const migratedUrl = (): Promise<string> => newDatabase('migrated')
 
-/** The address of a new embedded database that has the tables, whatever the other tests use. */
+/** The address of a new embedded database that has the tables, even if the other tests use PostgreSQL. */
 export async function embeddedUrl(kind: 'empty' | 'migrated' = 'migrated'): Promise<string> {
   const directory = await copyTemplate(kind)
   tap.teardown(() => rmSync(directory, { recursive: true, force: true, maxRetries: 5 }))

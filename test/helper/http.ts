@@ -7,7 +7,7 @@ import type { LightMyRequestResponse as Response } from 'fastify'
 import type { Test } from 'tap'
 import { Problem } from '../../schemas/problem.ts'
 
-/** What came back, by inject or over a socket. */
+/** An answer, from inject or over a socket. */
 export type Answer = Pick<Response, 'statusCode' | 'body'> & { headers: Record<string, unknown> }
 
 export const bearer = (token: string) => ({ authorization: `Bearer ${token}` })
@@ -22,7 +22,7 @@ const LIBRARY_TEXT =
 
 const validate = new Ajv().compile({ ...Problem, additionalProperties: false })
 
-/** The rules that hold for every failure, whatever it is and wherever it comes from. */
+/** Checks the rules for every failure, whatever it is and whichever layer it comes from. */
 export function expectProblem(t: Test, response: Answer, status: number, code?: string, what = ''): void {
   const { statusCode, headers, body: text } = response
   const name = (sentence: string) => `${what || `${status} ${code ?? ''}`.trim()}: ${sentence}`
@@ -37,9 +37,9 @@ export function expectProblem(t: Test, response: Answer, status: number, code?: 
     name('title, status and a sentence'),
   )
   t.equal(body.request_id, headers['x-request-id'], name('the request id is in the body and a header'))
-  t.match(body.code, /^[a-z]+(_[a-z]+)*$/, name('the code is a word'))
+  t.match(body.code, /^[a-z]+(_[a-z]+)*$/, name('the code is lower case'))
   if (code) t.equal(body.code, code, name(`the code is ${code}`))
-  t.equal(Array.isArray(body.errors), status === 422, name('a list of faults with 422 alone'))
+  t.equal(Array.isArray(body.errors), status === 422, name('a list of faults only with 422'))
   t.notMatch(text, LIBRARY_TEXT, name('no text of a library'))
 }
 
@@ -56,7 +56,7 @@ export async function listen(t: Test, server: Server, port = 0): Promise<number>
   return (server.address() as AddressInfo).port
 }
 
-/** A port that nobody listens on. */
+/** A port that nothing listens on. */
 export async function freePort(t: Test): Promise<number> {
   const server = createServer()
   const port = await listen(t, server)
@@ -74,7 +74,7 @@ export async function serve(app: Pick<FastifyInstance, 'listen'>): Promise<{ url
 /** The lines of a request, with a Host. */
 export const head = (line: string, ...fields: string[]) => [line, 'Host: a', ...fields, '', ''].join('\r\n')
 
-/** Sends bytes on a socket of its own and reads until the server closes it. */
+/** Sends bytes on a new socket and reads until the server closes it. */
 export async function exchange(port: number, bytes: string | Buffer): Promise<Answer> {
   const socket = connect(port, '127.0.0.1').setTimeout(60_000)
   socket.on('timeout', () => socket.destroy(new Error('the server keeps the connection')))

@@ -10,7 +10,7 @@ export const group = () => randomBytes(2).toString('hex')
 export const list = (app: App, { headers }: Identity, remoteAddress?: string) =>
   app.inject({ url: '/todos', headers: { ...headers, origin: ORIGIN }, remoteAddress })
 
-/** A refresh with a token that is none: counted against the address, and cheap. */
+/** A refresh with a malformed token: counted against the address, and cheap. */
 export const refresh = (app: App, remoteAddress: string, headers: Record<string, string> = {}) =>
   app.inject({
     method: 'POST',
@@ -22,7 +22,7 @@ export const refresh = (app: App, remoteAddress: string, headers: Record<string,
 
 export const statusesOf = (responses: Response[]) => responses.map(({ statusCode }) => statusCode)
 
-/** How many of the requests, one after the other, are not refused for their number. */
+/** How many of the requests, one after the other, stay within the limit. */
 export async function passing(count: number, request: (i: number) => Promise<Response>): Promise<number> {
   let passed = 0
   for (let i = 0; i < count; i++) passed += (await request(i)).statusCode === 429 ? 0 : 1

@@ -1,6 +1,6 @@
 import { PASSWORD } from './child.ts'
 
-/** What stands for no origin, or for too many. */
+/** Entries that are no origin, or that match too many. */
 export const NOT_ORIGINS = [
   '*',
   ',',

@@ -1,4 +1,4 @@
-// Before the tests (.taprc): makes the database that they copy.
+// Before the tests (.taprc): creates the database that they copy.
 import { rmSync } from 'node:fs'
 import { copyTemplate, createDatabase, dropDatabase, removeLeftovers } from './template.ts'
 

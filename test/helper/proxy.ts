@@ -4,7 +4,7 @@ import type { Test } from 'tap'
 
 const DEFAULT_PORTS: Record<string, number> = { 'redis:': 6379, 'postgres:': 5432, 'postgresql:': 5432 }
 
-/** A way to the server of an address, which can be cut, blocked and mended. */
+/** A proxy to the server of an address, which can be cut, blocked and restored. */
 export async function openProxy(t: Test, address: string) {
   const { hostname, port, protocol } = new URL(address)
   const sockets = new Set<Socket>()

@@ -17,7 +17,7 @@ export const hasRedis = await redis.connect().then(
   () => false,
 )
 
-/** Takes away what was counted of these, however the test ends. */
+/** Deletes the counts of these, however the test ends. */
 export function forget(t: Test, ...names: string[]): void {
   t.teardown(async () => {
     for (const name of names) {

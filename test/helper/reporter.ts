@@ -1,4 +1,4 @@
-// What `npm test` prints: a line for each file, every failure with what it belongs to, and one line with the sums.
+// What `npm test` prints: a line for each file, every failure with its context, and one line with the totals.
 import { Transform, type TransformCallback } from 'node:stream'
 
 const POINT = /^( *)(not ok|ok) \d+(?: - )?(.*?)(?: # (.*))?$/
@@ -6,9 +6,9 @@ const POINT = /^( *)(not ok|ok) \d+(?: - )?(.*?)(?: # (.*))?$/
 /** Reads TAP. Test points at depth 0 are files; one that follows the plan of a subtest closes that subtest. */
 export default class Reporter extends Transform {
   #rest = ''
-  /** Names of the subtests that are open, by depth. */
+  /** Names of the open subtests, by depth. */
   #names: string[] = []
-  /** Depths at which a plan stood since the last test point above it. */
+  /** Depths with a plan since the last test point above it. */
   #planned = new Set<number>()
   #skipped = new Map<string, number>()
   #inDetails = false

@@ -5,7 +5,7 @@ import { createLogger } from '../../src/log.ts'
 import { isolate, type ScopedStatement, SharedScope, type UserScope } from '../../src/isolation/index.ts'
 import { environment, identity } from './app.ts'
 
-/** Runs raw SQL under a role as the walls do, but without types and guard: what no statement of the service can do. */
+/** Runs raw SQL under a role as the walls do, but without types and guard, which no statement of the service can do. */
 export function asRole(
   db: Database,
   { role = 'taskward_user', user = '' }: { role?: string; user?: string },
@@ -22,7 +22,7 @@ export function asRole(
   )
 }
 
-/** A scope as requests get it: only a verified token makes one. */
+/** A scope as requests get it: only a verified token gives one. */
 export async function scopeOf(db: Database, user: string): Promise<UserScope> {
   const app = await buildApp({ env: environment, database: db, logger: createLogger({ write() {} }) })
   let scope: UserScope | undefined
@@ -46,7 +46,7 @@ const { sharedStatement } = isolate<never, Record<never, never>, Record<never, n
 const divide = sharedStatement(() => sql`select 1 / 0 as one`)
 const sleep = sharedStatement(() => sql`select pg_sleep(0.5)`)
 
-/** A statement that fails when it is run. */
+/** A statement that fails when it runs. */
 export const failing = (db: Database): ScopedStatement => new SharedScope(db).bind(divide, {})
-/** One that takes half a second. */
+/** A statement that takes half a second. */
 export const slow = (db: Database): ScopedStatement => new SharedScope(db).bind(sleep, {})

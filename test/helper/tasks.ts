@@ -1,6 +1,6 @@
 import type { Task } from '../../schemas/task.ts'
 
-/** Makes and lists tasks of one user over HTTP. */
+/** Creates and lists tasks of one user over HTTP. */
 export const tasksOver = (headers: Record<string, string>) => ({
   add: (url: string, title: string) =>
     fetch(`${url}/todos`, {

@@ -1,5 +1,5 @@
-// A new embedded database costs six seconds of CPU time and over a gigabyte of memory, a copy of one nearly nothing.
-// So the first that needs one makes it, and all others copy it.
+// A new embedded database costs six seconds of CPU time and over a gigabyte of memory; a copy costs almost nothing. So
+// the first test file that needs one creates it, and all others copy it.
 import { createHash } from 'node:crypto'
 import {
   cpSync,
@@ -33,12 +33,12 @@ const sources = readdirSync(join(ROOT, 'src'), { recursive: true, encoding: 'utf
   .filter((path) => statSync(path).isFile())
 
 const VERSION = hashOf(join(ROOT, 'package-lock.json'))
-/** Names the state of src/, where the migrations are. */
+/** Identifies the state of src/, where the migrations are. */
 const STATE = hashOf(join(ROOT, 'package-lock.json'), ...sources)
 const TEMPLATES = { empty: join(FOLDER, `empty-${VERSION}`), migrated: join(FOLDER, `migrated-${STATE}`) }
 type Kind = keyof typeof TEMPLATES
 
-/** Makes a directory for PGlite that nobody else has. */
+/** Creates a new directory for PGlite. */
 export async function copyTemplate(kind: Kind): Promise<string> {
   mkdirSync(FOLDER, { recursive: true })
   if (!existsSync(TEMPLATES[kind])) await makeTemplate(kind)
@@ -86,7 +86,7 @@ export function removeLeftovers(): void {
 
 const TEMPLATE = `taskward_template_${STATE}`
 
-/** Makes a database on a server; returns its address. */
+/** Creates a database on a server; returns its address. */
 export async function createDatabase(server: string, name: string, kind: Kind) {
   await onServer(server, async (client) => {
     if (kind === 'migrated') await makeServerTemplate(client, server)
@@ -115,7 +115,7 @@ function addressOf(server: string, name: string): string {
   return url.href
 }
 
-/** One at a time makes or drops a database: a template can be copied only while nobody uses it. */
+/** Under a lock, because a template can be copied only while nobody uses it. */
 async function onServer(server: string, use: (client: pg.Client) => Promise<unknown>): Promise<void> {
   const client = new pg.Client({ connectionString: server })
   await client.connect()

@@ -13,7 +13,7 @@ import {
 } from 'kysely'
 import { jsonArrayFrom, jsonObjectFrom } from 'kysely/helpers/postgres'
 
-// `notes` and `tasks` are user-owned, `countries` is not. Statements are written as attackers would, without types.
+// `notes` and `tasks` are user-owned, `countries` is not. Statements are written without types, as an attacker would.
 const db = new Kysely<any>({
   dialect: {
     createAdapter: () => new PostgresAdapter(),
@@ -22,7 +22,7 @@ const db = new Kysely<any>({
     createQueryCompiler: () => new PostgresQueryCompiler(),
   },
 })
-/** Stands for the owner. */
+/** Placeholder for the owner. */
 export const me = { name: 'user_id' }
 const you = { name: 'user_id' }
 const { ref, table, id, lit, raw, join } = sql

@@ -4,14 +4,14 @@ import { prove, UnscopedStatementError } from '../../src/isolation/index.ts'
 import { Lab, statementOf } from './lab.ts'
 import { DECLARATION, HONEST, LEAKING, SCHEMA } from './statements.ts'
 
-// Statements with one to three things changed in them: what the guard still accepts must still not leak.
+// Statements with one to three mutations: what the guard still accepts must still not leak.
 
 const RUNS = Number(process.env.GUARD_RUNS ?? 600)
 const SEED = Number(process.env.GUARD_SEED ?? 1)
-// PGlite runs in this process: nothing can end a statement that does not end by itself.
+// PGlite runs in this process: nothing can stop a statement that does not end by itself.
 const ENDLESS = /recursive|generate_series/
 
-/** What is put in the place of what: the one of the matches that a number picks. */
+/** A replacement for one match of a pattern: a number picks which. */
 const CHANGES: readonly (readonly [RegExp, readonly string[]])[] = [
   // the binding
   [/\$1/g, ["'bob'", 'user_id', 't.user_id', 'lower($1)', 'null', '$1::text', 'coalesce($1)']],
@@ -120,7 +120,7 @@ function accepts(sql: string): boolean {
     prove(sql, DECLARATION, ['user_id'], 'owner')
     return true
   } catch (error) {
-    // What the guard did not expect is refused as well, but is a fault in it.
+    // An unexpected error in the guard also refuses, but is a fault in it.
     if (error instanceof UnscopedStatementError && !(error.cause instanceof TypeError)) return false
     throw error
   }
@@ -128,7 +128,7 @@ function accepts(sql: string): boolean {
 
 const TIMEOUT = 600_000 + RUNS * 100
 t.setTimeout(TIMEOUT)
-t.test('no change makes an accepted statement leak', { timeout: TIMEOUT }, async (t) => {
+t.test('no mutation makes an accepted statement leak', { timeout: TIMEOUT }, async (t) => {
   const lab = await Lab.open(t, SCHEMA, DECLARATION)
   const figures = { accepted: 0, refused: 0, 'accepted and run': 0 }
   const change = fc.record({ kind: fc.nat(CHANGES.length - 1), match: fc.nat(9), by: fc.nat(9) })
@@ -155,5 +155,5 @@ t.test('no change makes an accepted statement leak', { timeout: TIMEOUT }, async
   t.comment(`GUARD_SEED=${SEED} GUARD_RUNS=${RUNS}`)
   await fc.assert(property, { numRuns: RUNS, seed: SEED })
   t.comment(JSON.stringify(figures))
-  t.ok(figures['accepted and run'] > RUNS / 20, 'many are still accepted, and run')
+  t.ok(figures['accepted and run'] > RUNS / 20, 'many are still accepted and run')
 })

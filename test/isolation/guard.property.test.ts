@@ -14,8 +14,8 @@ import { openEmbedded } from '../../src/database/embedded.ts'
 import { prove, UnscopedStatementError } from '../../src/isolation/index.ts'
 import { databaseUrl } from '../helper/database.ts'
 
-// Random statements: what the guard accepts must do, on a database of two users, exactly what it does on one where
-// the other user has never been. No policy stands in the way of it here.
+// Random statements: what the guard accepts must do, on a database of two users, exactly what it does on one where the
+// other user never existed. No policy helps it here.
 
 const RUNS = Number(process.env.GUARD_RUNS ?? 300)
 const TIMEOUT = 100_000 + RUNS * 200
@@ -33,7 +33,8 @@ const me = { name: 'user_id' }
 const DECLARATION = { owner: ['user_id'], owned: ['notes', 'tasks'], shared: ['countries'] }
 const COLUMNS = ['id', 'user_id', 'title', 'n'] as const
 
-// `countries` has a user_id too, to bind by mistake. Two users' tasks can conflict in their id, notes cannot.
+// `countries` has a user_id too, which can be bound by mistake. Two users' tasks can have conflicting ids, notes
+// cannot.
 const SCHEMA = `
   create table notes (id int, user_id text, title text, n int, primary key (user_id, id));
   create table tasks (like notes including all, unique (id));
@@ -44,7 +45,7 @@ const SCHEMA = `
   insert into countries values (1, 'alice', 'public 1', 1), (2, 'bob', 'public 2', 0), (3, null, 'public 3', 2);`
 const USERS = ['alice', 'bob']
 
-// How a source's user is bound; the names of the bad ways say what is wrong with them.
+// How the user of a source is bound; the names of the bad ways say what is wrong with them.
 const BINDINGS = [
   'where',
   'where',
@@ -61,7 +62,7 @@ const BINDINGS = [
   'row',
 ] as const
 const FLAWS = ['none', 'or', 'not', 'in or', 'other', 'unequal', 'literal', 'having', 'ambiguous'] as const
-// Raw SQL is strung together from these.
+// Raw SQL is composed of these.
 const SCRAPS = `
   true; n >= 0; title is not null; or; or true; 1=1or true; not; is not null; || title; between 0; n between 0; and 1; (;
   ); case when true; then true else true end; array[true; true]; order by n; order by; group by n, title; ,; '; ''; --;
@@ -115,7 +116,7 @@ const binding = fc.oneof(
   { weight: 1, arbitrary: fc.constantFrom(...FLAWS) },
 )
 const index = fc.nat(2)
-/** Nothing, as often to one. */
+/** Absent in most cases. */
 const maybe = <T>(arbitrary: fc.Arbitrary<T>, nothing: number) =>
   fc.oneof({ weight: nothing, arbitrary: fc.constant(undefined) }, { weight: 1, arbitrary })
 
@@ -215,7 +216,7 @@ const statement: fc.Arbitrary<Statement> = fc.record({
   command,
 })
 
-// Makes Kysely queries of these, as any: only the database shall judge them.
+// Turns these into Kysely queries, typed as any: only the database judges them.
 
 function bind(
   q: any,
@@ -303,7 +304,7 @@ function sourceOf({ table }: Source, name: string, outer: readonly string[]): an
   return typeof table === 'string' ? `${table} as ${name}` : makeQuery(table, outer).as(name)
 }
 
-/** A query of the four columns; at the top, with each source's whole row beside them. */
+/** A query of the four columns; the outermost also selects each source's whole row. */
 function makeQuery(query: Query, outer: readonly string[] = [], top = false): any {
   const [first, ...joined] = query.sources as [Source, ...Source[]]
   const names = query.names.slice(0, query.sources.length)
@@ -403,11 +404,11 @@ function makeCommand(command: Command, start: any, top = false): any {
 
 function make({ cte, command }: Statement) {
   let start: any = db
-  // A CTE that shadows a table stands beside the one that the queries name.
+  // A CTE that shadows a table is added to the one that the queries name.
   if (cte?.name !== 'cte') start = start.with('cte', (db: any) => db.selectFrom('countries').selectAll())
   if (cte) start = start.with(cte.name, (db: any) => makeCommand(cte.command, db))
   if (command.is !== 'select') return makeCommand(command, start, true).compile()
-  // The CTE must stand on the outermost select.
+  // The CTE must be on the outermost select.
   return start
     .selectFrom(makeCommand(command, db, true).as('top'))
     .selectAll()
@@ -417,14 +418,14 @@ function make({ cte, command }: Statement) {
 interface Outcome {
   error?: string
   rows?: string[]
-  /** Every row of all tables afterwards. */
+  /** Every row of all tables after the statement. */
   state?: string[]
 }
 
 const otherThan = (user: string) => USERS.find((other) => other !== user) as string
 
 t.setTimeout(TIMEOUT)
-t.test('what the guard accepts touches one user', { timeout: TIMEOUT }, async (t) => {
+t.test('what the guard accepts affects only one user', { timeout: TIMEOUT }, async (t) => {
   const url = await databaseUrl()
   const embedded = url.startsWith('pglite:') ? await openEmbedded(url.slice('pglite:'.length)) : undefined
   const pool = new pg.Pool(embedded ? embedded.config : { connectionString: url })
@@ -475,7 +476,7 @@ t.test('what the guard accepts touches one user', { timeout: TIMEOUT }, async (t
     for (const user of USERS) {
       const both = await run(sql, parameters, user, false)
       ran ||= !both.error
-      // Of what is refused only the figures are of interest.
+      // Refused statements are only counted.
       if (both.error && !accepted) break
       leaks.push(...leaksOf(user, both, await run(sql, parameters, user, true), sql))
     }
@@ -485,7 +486,7 @@ t.test('what the guard accepts touches one user', { timeout: TIMEOUT }, async (t
   })
 
   function leaksOf(user: string, both: Outcome, alone: Outcome, sql: string): string[] {
-    // Whether an id is taken by another user's task can be seen by inserting it, as long as ids are unique to all.
+    // An insert shows whether another user's task has an id, as long as ids are unique across users.
     const conflicts = sql.includes('insert into "tasks"')
     if (both.error || alone.error) {
       return both.error === alone.error || conflicts ? [] : [`${user}: ${both.error} is not ${alone.error}`]
@@ -501,14 +502,14 @@ t.test('what the guard accepts touches one user', { timeout: TIMEOUT }, async (t
     const differs = (a: string[], b: string[] = []) => !conflicts && a.join('\n') !== b.join('\n')
     if (differs(rows, alone.rows)) leaks.push(`${user} gets ${rows}, alone ${alone.rows}`)
     const rest = (rows?: string[]) => rows?.filter((row) => !isForeign(row)) ?? []
-    if (differs(rest(state), rest(alone.state))) leaks.push(`${user} leaves other rows than alone`)
+    if (differs(rest(state), rest(alone.state))) leaks.push(`${user} leaves other rows than it does alone`)
     return leaks
   }
 
   t.comment(`GUARD_SEED=${SEED} GUARD_RUNS=${RUNS}`)
   await fc.assert(property, { numRuns: RUNS, seed: SEED })
   t.comment(JSON.stringify(figures))
-  t.ok(figures['accepted and run'] > RUNS / 5, 'many statements are accepted, and run')
+  t.ok(figures['accepted and run'] > RUNS / 5, 'many statements are accepted and run')
   t.ok(figures['refused leaks'] > RUNS / 50, 'some of those refused would have leaked')
 })
 

@@ -26,7 +26,7 @@ function refusalOf(query: Compilable<unknown>) {
 t.test('statements on a database without row-level security', async (t) => {
   const lab = await Lab.open(t, SCHEMA, DECLARATION)
 
-  await t.test('accepts what stays with its owner, and it does', async (t) => {
+  await t.test('accepts statements that stay with their owner, and they do', async (t) => {
     for (const line of HONEST) {
       const { sql, values } = statementOf(line)
       t.equal(refusal(sql)?.message, undefined, line)
@@ -34,7 +34,7 @@ t.test('statements on a database without row-level security', async (t) => {
     }
   })
 
-  await t.test('refuses what leaks, and it does', async (t) => {
+  await t.test('refuses statements that leak, and they do', async (t) => {
     for (const line of LEAKING) {
       const { sql, values } = statementOf(line)
       t.ok(refusal(sql), line)
@@ -43,25 +43,25 @@ t.test('statements on a database without row-level security', async (t) => {
   })
 })
 
-t.test('refuses what is hostile', async (t) => {
+t.test('refuses hostile statements', async (t) => {
   for (const line of HOSTILE) t.ok(refusal(statementOf(line).sql), line)
 })
 
-t.test('accepts the builders that are bound', async (t) => {
+t.test('accepts bound builders', async (t) => {
   for (const [title, statement] of Object.entries(ACCEPTED)) {
     const { sql, error } = refusalOf(statement())
     t.equal(error?.message, undefined, `${title}: ${sql}`)
   }
 })
 
-t.test('refuses the builders that are not', async (t) => {
+t.test('refuses unbound builders', async (t) => {
   for (const [title, statement] of Object.entries(REFUSED)) {
     const { sql, error } = refusalOf(statement())
     t.ok(error, `${title}: ${sql}`)
   }
 })
 
-t.test('says which part, why, and how to write it', async (t) => {
+t.test('says which part is refused, why, and how to write it', async (t) => {
   const cases: [string, string, string][] = [
     [
       'select n.id from tasks t left join notes n on n.task_id = t.id where t.user_id = $1',
@@ -98,7 +98,7 @@ t.test('says which part, why, and how to write it', async (t) => {
   }
 })
 
-t.test('allows what is declared: functions, types and tables in a schema', async (t) => {
+t.test('allows declared functions, types and tables in a schema', async (t) => {
   const declaration = {
     owner: ['user_id'],
     owned: ['app.tasks'],
@@ -138,7 +138,7 @@ t.test('with several owner columns, each is bound to its own parameter', async (
     'insert into tasks (id, user_id) values (1, $2)',
     'insert into notes (org_id, user_id, id) values ($1, $2, 1) on conflict (user_id, id) do update set id = 2',
     'update tasks set org_id = $1 where org_id = $1 and user_id = $2',
-    // Without a group, there is a row where the condition never held.
+    // Without a group, there is one row even if the condition never held.
     'select count(*), (select count(*) from tasks where org_id = $2 and user_id = $2) from labels where $1 = $2',
   ]
   for (const sql of accepted) t.equal(refusal(sql, declaration, places)?.message, undefined, sql)
@@ -171,7 +171,7 @@ t.test('says whether a statement writes, and whether its columns follow the tabl
     t.same(prove(sql, DECLARATION, OWNER, 'owner'), { writes, star }, sql)
 })
 
-t.test("nobody's statements name no owned table", async (t) => {
+t.test('statements of nobody name no owned table', async (t) => {
   const nobody = (sql: string) => () => prove(sql, DECLARATION, ['user_id'], 'nobody')
   t.doesNotThrow(nobody('select * from labels l join countries c on true'))
   t.doesNotThrow(
@@ -186,7 +186,7 @@ t.test("nobody's statements name no owned table", async (t) => {
     t.throws(nobody(sql), UnscopedStatementError, sql)
 })
 
-t.test('what the parser gives up on is refused, and the next statement is read', async (t) => {
+t.test('statements that the parser gives up on are refused, and the next one is read', async (t) => {
   for (const sql of [
     `select ${'('.repeat(100_000)}1${')'.repeat(100_000)}`,
     `select 1 ${'union select 1 '.repeat(20_000)}`,

@@ -7,13 +7,13 @@ export interface Outcome {
   /** PostgreSQL's code, if the statement failed. */
   error?: string
   rows: string[]
-  /** Every row of all tables afterwards. */
+  /** Every row of all tables after the statement. */
   state: string[]
 }
 
 const USERS = ['alice', 'bob']
 
-/** A database of two users without row-level security: shows what a statement that was let through would do. */
+/** A database of two users without row-level security: shows what an accepted statement would do. */
 export class Lab {
   readonly embedded: boolean
   readonly #client: pg.PoolClient
@@ -56,7 +56,7 @@ export class Lab {
     return lab
   }
 
-  /** Runs a statement and takes it back; with a user, where no other user ever was. */
+  /** Runs a statement and rolls it back; given a user, on a database where no other user ever existed. */
   async run(text: string, values: readonly unknown[], user?: string): Promise<Outcome> {
     const others = this.#owned.map(
       (table) => `delete from ${table} where user_id is distinct from '${user}';`,
@@ -78,8 +78,8 @@ export class Lab {
   }
 
   /**
-   * What a statement shows or changes of the other user: it must do what it does where the other never was.
-   * @returns PostgreSQL's code if it did not run
+   * What a statement shows or changes of the other user: it must do the same as if the other had never existed.
+   * @returns PostgreSQL's error code if it did not run
    */
   async leaksOf(
     text: string,
@@ -91,7 +91,8 @@ export class Lab {
     const both = await this.run(text, given)
     const alone = await this.run(text, given, user)
     const leaks: string[] = []
-    // That another's row has the id, or the title, can be seen by an insert: ids are unique to all in these tables.
+    // An insert shows that another's row has the id, or the title, because those are unique across users in these
+    // tables.
     const conflict = both.error === '23505' || text.includes('on conflict')
     if (both.error !== alone.error && !conflict) leaks.push(`${user}: ${both.error} is not ${alone.error}`)
     if (both.error || alone.error) return { error: both.error ?? alone.error, leaks }
@@ -99,7 +100,7 @@ export class Lab {
     if (ofOther(both.state) !== ofOther(this.#before)) leaks.push(`${user} changes rows of ${other}`)
     if (ofOther(alone.state) !== '') leaks.push(`${user} makes rows of ${other}`)
     const rest = (state: string[]) => state.filter((row) => !this.#ofOther(row, other)).join('\n')
-    // What differs from run to run, such as now(), tells nothing.
+    // Values that differ from run to run, such as now(), prove nothing.
     const seen = both.rows.find((row) => row.includes(`${other}-`))
     if (seen) leaks.push(`${user} sees ${seen}`)
     if (conflict) return { error: undefined, leaks }
@@ -107,7 +108,7 @@ export class Lab {
     if (again.rows.join('\n') === both.rows.join('\n') && both.rows.join('\n') !== alone.rows.join('\n'))
       leaks.push(`${user} gets ${both.rows}, alone ${alone.rows}`)
     if (rest(again.state) === rest(both.state) && rest(both.state) !== rest(alone.state))
-      leaks.push(`${user} leaves other rows than alone`)
+      leaks.push(`${user} leaves other rows than it does alone`)
     return { error: undefined, leaks }
   }
 
@@ -116,7 +117,7 @@ export class Lab {
   }
 }
 
-/** A statement of statements.ts, and the values of $2 and on. */
+/** A statement of statements.ts, and the values of $2, $3, … */
 export function statementOf(line: string): { sql: string; values: string[] } {
   const [sql = '', values] = line.split(' <- ')
   const given = values?.split(' ; ') ?? []

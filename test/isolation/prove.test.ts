@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import t from 'tap'
 
-/** Runs `npm run -s prove`, but for npm. */
+/** Runs `npm run -s prove`, without npm. */
 async function run(input: string, ...args: string[]) {
   const child = spawn(process.execPath, ['src/cli.ts', 'prove', ...args], { stdio: 'pipe' })
   const texts = ['', '']
@@ -42,7 +42,7 @@ t.test('exits with 0 if all are proved, and writes nothing else', async (t) => {
   t.same(await run(''), { code: 0, out: '', err: '' })
 })
 
-t.test('takes tables, owner columns and functions as options', async (t) => {
+t.test('accepts tables, owner columns and functions as options', async (t) => {
   const input = [
     'select n.id from notes n join shares s on true where n.org_id = $1 and n.user_id = $2',
     'select n.id from notes n where n.user_id = $2',
@@ -67,7 +67,7 @@ t.test('takes tables, owner columns and functions as options', async (t) => {
   t.equal(code, 1)
 })
 
-t.test('prints how it is used', async (t) => {
+t.test('prints its usage', async (t) => {
   const help = await run('', '--help')
   t.match(help, { code: 0, out: /^Usage:/, err: '' })
   for (const args of [['--bogus'], ['tasks'], ['--owned'], ['--owner', ',']]) {

@@ -3,22 +3,22 @@ import type { InjectOptions, LightMyRequestResponse as Response } from 'fastify'
 
 /** Somebody who can sign in. */
 export interface Walker {
-  /** The user id in their token. */
+  /** The user id in the token. */
   id: string
   headers: Record<string, string>
 }
 
 export interface WalkOptions {
   app: { inject(options: InjectOptions): Promise<Response> }
-  /** The OpenAPI document: the only list of routes there is, so that a route added later is walked as well. */
+  /** The OpenAPI document. It is the only list of routes, so that a route added later is walked too. */
   document: { paths?: object; components?: object }
-  /** Whose rows must stay theirs. The walk makes some, through every documented POST. */
+  /** The user to protect. The walk creates rows as this user, through every documented POST. */
   owner: Walker
-  /** Who tries to reach them. */
+  /** The user who tries to reach those rows. */
   stranger: Walker
-  /** Of the owner's rows, for the proof that nothing changed; default: all that the owner can read. */
+  /** Reads the owner's rows, to prove that nothing changed; default: everything the owner can read. */
   checksum?: () => Promise<string>
-  /** Stops after the operation that brings this many findings. Default: walks on. */
+  /** Stops after the operation that reaches this many findings. Default: never. */
   enough?: number
 }
 
@@ -26,7 +26,7 @@ export interface Walk {
   /** `METHOD path` of each operation. */
   operations: string[]
   attempts: number
-  /** What got through, one sentence each. None is what you want. */
+  /** What got through, one sentence each. It should be empty. */
   findings: string[]
 }
 
@@ -43,17 +43,17 @@ interface Operation {
   method: string
   path: string
   body?: Schema
-  /** Path parameters, but those that name the user. */
+  /** Path parameters, except those that name the user. */
   ids: string[]
-  /** Each documented query parameter, at a value or two that it takes; and none. */
+  /** Each documented query parameter, with a valid value or two; and none. */
   queries: string[]
-  /** Another address of the same handler. */
+  /** Whether it is another path of the same handler. */
   isAlias: boolean
 }
 
 type Value = string | number
 
-// Where a service that trusts its callers might look for an id.
+// Headers in which a service that trusts its callers might look for an id.
 const FIELDS = ['id', 'user_id', 'userId', 'task_id', 'owner', 'sub']
 const HEADERS = [
   'x-user-id',
@@ -70,7 +70,7 @@ const NEVER: Value = Number.MAX_SAFE_INTEGER
 
 /**
  * Walks every documented route and method as a stranger, with the owner's ids in every place an id can go, and
- * compares each answer with the one for an id that never existed: it must be the same to the byte, hold nothing of
+ * compares each answer with the one for an id that never existed: it must be the same to the byte, contain nothing of
  * the owner's, and change nothing of the owner's.
  */
 export async function walkRoutes({
@@ -111,7 +111,7 @@ export async function walkRoutes({
     const never = await send(stranger, make(NEVER, `never-${owner.id.slice(6)}`))
     const answer = JSON.stringify(real.headers) + real.body
     if (answer.includes(mark) || answer.includes(owner.id))
-      findings.push(`${what}: the answer holds what is the owner's`)
+      findings.push(`${what}: the answer contains data of the owner`)
     if (real.statusCode !== never.statusCode) {
       findings.push(`${what}: ${real.statusCode}, but ${never.statusCode} for an id that never existed`)
     } else if (real.statusCode >= 400 && real.body !== never.body) {
@@ -126,7 +126,7 @@ export async function walkRoutes({
     return app.inject({ ...options, headers: { ...headers, 'x-request-id': 'walk', ...options.headers } })
   }
 
-  /** What somebody reads at every address that needs no id but their own. */
+  /** What a user reads at every path that needs no id but their own. */
   async function readAll(walker: Walker, aliases = true): Promise<Map<string, string>> {
     const answers = new Map<string, string>()
     for (const { method, path, ids, queries, isAlias } of operations) {
@@ -139,7 +139,7 @@ export async function walkRoutes({
     return answers
   }
 
-  /** Makes rows as the owner; returns which id fits an operation: that of the nearest POST above it. */
+  /** Creates rows as the owner; returns which id fits an operation: that of the nearest POST above it. */
   async function seed(): Promise<(at: string) => Value> {
     const made: [path: string, id: Value][] = []
     for (const { method, path, body, ids } of operations) {
@@ -150,7 +150,7 @@ export async function walkRoutes({
       if (id !== undefined) made.push([path, id])
     }
     if (made.length === 0)
-      throw new Error('No documented POST made a row with an id: there is nothing to walk for')
+      throw new Error('No documented POST created a row with an id: there is nothing to look for')
     const nearest = made.toSorted(([a], [b]) => b.length - a.length)
     return (at) => (nearest.find(([path]) => at.includes(` ${path}/`)) ?? made[0])?.[1] as Value
   }
@@ -161,7 +161,7 @@ export async function walkRoutes({
     const { method, path, body } = operation
     const make = () => (body ? (exampleOf(body, '') as Record<string, unknown>) : undefined)
     const payload = make()
-    // Anew for each request, as what must be unique may come only once.
+    // Built for each request, because unique values may occur only once.
     const base = {
       method,
       get payload() {
@@ -245,7 +245,7 @@ export async function walkRoutes({
   }
 }
 
-/** Ways to write an id that a careless parser might take for it. */
+/** Ways to write an id that a careless parser might accept. */
 const SPELLINGS: [form: string, spell: (id: Value) => string][] = [
   ['plain', String],
   ['list', (id) => `${id},${id}`],

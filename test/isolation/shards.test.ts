@@ -56,7 +56,7 @@ t.test(
       })
       const touched = relations(rows[0]['QUERY PLAN'][0].Plan).filter((name) => name !== 'tasks')
       if (statement.sql.startsWith('insert')) {
-        // Where a row goes is not in the plan, but in the row.
+        // The plan does not say where a row goes, but the row does.
         const { sql } = statement
         const inserted = await client.query(
           `${sql.slice(0, sql.indexOf('returning'))} returning tableoid::regclass::text as t`,

@@ -1,4 +1,4 @@
-// Statements to prove and to run. $1 is the asker; values for $2 and on stand behind `<-`, and are '1' where none does.
+// Statements to prove and to run. $1 is the owner. Values for $2, $3, … follow `<-`, and are '1' by default.
 
 const lines = (text: string) =>
   text
@@ -9,7 +9,7 @@ const lines = (text: string) =>
 /** `tasks` and `notes` belong to the owner in `user_id`; `countries` and `labels` to nobody. */
 export const DECLARATION = { owner: ['user_id'], owned: ['tasks', 'notes'], shared: ['countries', 'labels'] }
 
-/** Rows of two users in every owned table, with ids of their own. No policy stands in the way of a statement. */
+/** Rows of two users in every owned table, with different ids. No policy restricts a statement. */
 export const SCHEMA = `
   create table tasks (id int primary key, user_id text not null, title text, description text, completed boolean not null default false,
     priority int, n int, parent_id int, due date, created_at timestamptz not null default now(), data jsonb, tags text[],
@@ -26,7 +26,7 @@ export const SCHEMA = `
   insert into notes select i, u, k * 10 + i, u || '-note-' || i, u || '-body-' || i, i, timestamptz '2030-01-01 00:00Z' + i * interval '1 hour'
     from unnest('{alice,bob}'::text[]) with ordinality as v(u, k), generate_series(1, 4) i;`
 
-/** What people write who think of the owner. */
+/** What people write who remember the owner. */
 export const HONEST: readonly string[] = lines(String.raw`
 ## one table
 select id, title from tasks where user_id = $1
@@ -436,7 +436,7 @@ select id from tasks t where t.user_id = $1 and exists (select 1 from notes n jo
 select t.title from tasks t where (t.user_id = $1 and t.n = 1) or (t.user_id = $1 and t.n = 2)
 `)
 
-/** What people write who forget the owner, and what they write who mean to: shows or changes rows of others. */
+/** What people write who forget the owner, and what attackers write: it shows or changes rows of others. */
 export const LEAKING: readonly string[] = lines(String.raw`
 ## forgotten
 select * from tasks
@@ -695,7 +695,7 @@ select t.title from tasks t where (t.user_id = $1 and t.n = 1) or (t.user_id = $
 select t.title from tasks t, labels l where (t.user_id = $1 and t.n = 1) or (t.user_id = l.user_id and t.n = 2)
 `)
 
-/** What would with another schema, other rows or another server, or what reaches past the tables. */
+/** Statements that would do so with another schema, other rows or another server, or that reach past the tables. */
 export const HOSTILE: readonly string[] = lines(String.raw`
 ## forgotten
 select title from tasks limit 1

@@ -29,7 +29,7 @@ t.test('a second user', async (t) => {
   })
   const task = created.json<Task>()
   const asAda = async () => (await app.inject({ url: `/todos/${task.id}`, headers: ada.headers })).json()
-  // The request id is part of the body: the same one, so that the bytes can be compared.
+  // The request id is part of the body: it is fixed, so that the bytes can be compared.
   const asBob = (options: InjectOptions) =>
     app.inject({ ...options, headers: { ...bob.headers, 'x-request-id': 'same' } })
 
@@ -40,7 +40,7 @@ t.test('a second user', async (t) => {
       const foreign = await asBob({ method, url: `${prefix}/${task.id}${path}`, payload })
       const missing = await asBob({ method, url: `${prefix}/${NEVER}${path}`, payload })
       t.equal(foreign.statusCode, 404, `${method} ${prefix}/:id${path}`)
-      t.equal(foreign.body, missing.body, 'the same bytes as for a task that never was')
+      t.equal(foreign.body, missing.body, 'the same bytes as for a task that never existed')
       t.equal(foreign.json().detail, 'Task not found', 'the sentence names no owner')
     }
   }
@@ -63,7 +63,7 @@ t.test('a second user', async (t) => {
     }
   }
 
-  t.same(await asAda(), task, "Ada's task is as it was")
+  t.same(await asAda(), task, "Ada's task is unchanged")
 })
 
 t.test("another user's path is refused before any statement", async (t) => {
@@ -107,10 +107,10 @@ t.test("another user's path is refused before any statement", async (t) => {
   }
   t.equal(statements, 0, 'no statement was run')
   await app.inject({ url: `/api/${ada.id}/tasks`, headers: ada.headers })
-  t.equal(statements, 1, 'and the count counts')
+  t.equal(statements, 1, 'and the counter works')
 })
 
-t.test('ids of users that need encoding, or look like something else', async (t) => {
+t.test('user ids that need encoding, or look like something else', async (t) => {
   const app = await build(t)
   for (const id of ['auth0|ä/b?c#d%', 'tasks', 'user', 'me', '..', 'a'.repeat(255), '😀'.repeat(100)]) {
     const user = await identity(id)

@@ -15,7 +15,7 @@ type Variables = Partial<Record<keyof Env, string>>
 
 const VALID: Variables = { BETTER_AUTH_SECRET: SECRET, DATABASE_URL: NOWHERE, HOST: '127.0.0.1', PORT: '0' }
 
-/** What the server writes to standard error where these variables keep it from starting. */
+/** What the server writes to standard error if these variables keep it from starting. */
 function refusalOf(variables: Variables): string {
   try {
     readConfig(variables)
@@ -25,7 +25,7 @@ function refusalOf(variables: Variables): string {
   }
 }
 
-/** The same, by starting it: for what only listening tells. */
+/** The same, by starting it: for faults that only listening shows. */
 async function started(t: Test, variables: Variables): Promise<string> {
   const { code, stderr } = await run(t, [SERVER], variables).ended
   t.equal(code, 1, 'exit code 1')
@@ -48,13 +48,13 @@ function refused(title: string, variables: Variables, names: string[], inProcess
     const secrets = Object.entries(variables).flatMap(([name, value]) =>
       name.includes('SECRET') ? value.split(/,|\d:/).filter((secret) => secret.length > 9) : [],
     )
-    for (const secret of [PASSWORD, ...secrets]) t.notOk(text.includes(secret), 'tells no secret')
+    for (const secret of [PASSWORD, ...secrets]) t.notOk(text.includes(secret), 'reveals no secret')
   })
 }
 
 const production = { NODE_ENV: 'production', FRONTEND_URL: 'https://app.example.com' }
 
-/** For each variable what it refuses, alone or together with others. */
+/** Values that each variable refuses, alone or together with others. */
 const BAD: Record<keyof Env, (string | [value: string, others: Variables])[]> = {
   NODE_ENV: ['prod', 'Production'],
   BETTER_AUTH_SECRET: [
@@ -142,7 +142,7 @@ for (let i = 0; i < rounds; i++) {
   refused(`bad values, ${i + 1} of ${rounds}`, { ...VALID, ...round }, Object.keys(round))
 }
 for (const [name, values] of Object.entries(BAD)) {
-  // Told by the variable that lacks them.
+  // Reported by the variable that lacks them.
   const told = name === 'JWT_ISSUER' || name === 'JWT_AUDIENCE' ? 'JWKS_URL' : name
   for (const entry of values) {
     if (typeof entry === 'string') continue
@@ -173,7 +173,7 @@ refused('production with neither', { BETTER_AUTH_SECRET: SECRET, NODE_ENV: 'prod
   'FRONTEND_URL must be set',
 ])
 
-t.test('the server says just that, and ends with exit code 1', async (t) => {
+t.test('the server prints exactly that, and exits with code 1', async (t) => {
   for (const variables of [
     { ...VALID, ...badRound(0) },
     { BETTER_AUTH_SECRET: SECRET, NODE_ENV: 'production' },
@@ -182,7 +182,7 @@ t.test('the server says just that, and ends with exit code 1', async (t) => {
     const { code, stdout, stderr } = await run(t, [SERVER], variables).ended
     t.equal(code, 1, 'exit code 1')
     t.equal(stderr, refusalOf(variables), 'the same lines on standard error')
-    t.equal(stdout, '', 'and nothing else')
+    t.equal(stdout, '', 'nothing else is printed')
   }
 })
 
@@ -222,7 +222,7 @@ t.test('what is accepted', async (t) => {
   t.same(
     (await read({ BETTER_AUTH_SECRETS: other, BETTER_AUTH_SECRET: other })).secrets,
     [other],
-    'none twice',
+    'none is there twice',
   )
 
   const jwks = await read({ BETTER_AUTH_URL: 'https://app.example.com/' })
@@ -235,7 +235,7 @@ t.test('what is accepted', async (t) => {
   t.equal(
     (await read({ JWKS_URL: keys, JWT_ISSUER: 'a', JWT_AUDIENCE: 'b' })).jwksUrl?.href,
     keys,
-    'JWKS_URL stands alone with an issuer and an audience',
+    'JWKS_URL needs nothing else besides an issuer and an audience',
   )
 
   for (const url of [
@@ -261,6 +261,6 @@ t.test('every variable is documented, in the order of the schema', async (t) => 
   t.same(
     cells.flatMap((cell) => [...cell.matchAll(/`(\w+)`/g)].map(([, name]) => name)),
     names,
-    'in the table of the README',
+    'in the table of README.md',
   )
 })

@@ -16,7 +16,7 @@ const dev = (t: Test, folder: string, variables: Record<string, string>) =>
 const bash = (command: string) => promisify(execFile)('bash', ['-c', command])
 const secretOf = (file: string) => /^BETTER_AUTH_SECRET=(.*)$/m.exec(readFileSync(file, 'utf8'))?.[1] ?? ''
 
-t.test('from a fresh clone to the second day', async (t) => {
+t.test('a fresh clone, and the day after', async (t) => {
   const folder = clone(t)
   const file = join(folder, '.env')
   const PORT = String(await freePort(t))
@@ -26,7 +26,7 @@ t.test('from a fresh clone to the second day', async (t) => {
   const [, curl = ''] = await first.printed(/^(curl .+)$/)
   t.equal(statSync(file).mode & 0o777, 0o600, 'nobody else can read .env')
   t.match(secretOf(file), /^[\w-]{43}$/, '.env has a secret')
-  t.notOk(first.stdout.includes(secretOf(file)), 'which is not printed')
+  t.notOk(first.stdout.includes(secretOf(file)), 'the secret is not printed')
   t.equal(
     readFileSync(file, 'utf8').replace(secretOf(file), ''),
     readFileSync(join(folder, '.env.example'), 'utf8'),
@@ -35,39 +35,39 @@ t.test('from a fresh clone to the second day', async (t) => {
 
   const created = await bash(`${curl} -w '\\n%{http_code}'`)
   const [body = '', status] = created.stdout.split('\n')
-  t.equal(status, '201', 'the printed curl line makes a task')
+  t.equal(status, '201', 'the printed curl command creates a task')
   const task = JSON.parse(body) as Task
   const demo = { user_id: 'demo-user', title: 'My first task', completed: false }
   t.match(task, demo, 'it is a task of the demo user')
 
   const [, swagger = ''] = await first.printed(/^Swagger UI +(http\S+)$/)
-  t.equal(swagger, `${address}/docs`, 'the printed address is that of the documents')
+  t.equal(swagger, `${address}/docs`, 'the printed address is that of Swagger UI')
   const page = await fetch(swagger)
-  t.equal(page.status, 200, 'the documents are there')
+  t.equal(page.status, 200, 'Swagger UI is there')
   t.match(page.headers.get('content-type'), /^text\/html/, 'as a page')
 
   const [, token = ''] = await first.printed(/^Token +(\S+)$/)
   const tasks = async () => (await fetch(`${address}/todos`, { headers: bearer(token) })).json()
-  t.same(await tasks(), [task], 'the printed token opens the service')
+  t.same(await tasks(), [task], 'the printed token is accepted')
 
   appendFileSync(join(folder, 'src', 'tasks.ts'), '\n// changed\n')
   await first.printed(/Server listening at /, 2)
   t.same(await tasks(), [task], 'a restart keeps the data')
   t.equal([...first.stdout.matchAll(/^curl /gm)].length, 1, 'the welcome is printed once')
-  t.equal((await first.stop()).code, 0, 'it ends with exit code 0')
+  t.equal((await first.stop()).code, 0, 'it exits with code 0')
   await t.rejects(fetch(`${address}/health`), 'the server has gone with it')
 
   const before = readFileSync(file, 'utf8')
   const second = dev(t, folder, { PORT })
   await second.printed(/^curl /)
   t.equal(readFileSync(file, 'utf8'), before, '.env stays as it is')
-  t.notMatch(second.stdout, /Made \.env/, 'and nothing is said of it')
-  t.same(await tasks(), [task], 'the token of yesterday finds the task of yesterday')
+  t.notMatch(second.stdout, /Made \.env/, 'and is not mentioned')
+  t.same(await tasks(), [task], 'the token of the day before finds its task')
   t.equal(second.stderr, '', 'nothing on standard error')
-  t.equal((await second.stop()).code, 0, 'it ends with exit code 0')
+  t.equal((await second.stop()).code, 0, 'it exits with code 0')
 })
 
-t.test('what it cannot start with', async (t) => {
+t.test('what keeps it from starting', async (t) => {
   const folder = clone(t)
   const file = join(folder, '.env')
 

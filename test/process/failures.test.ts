@@ -49,7 +49,7 @@ t.test('a wrong password', async (t) => {
   t.notMatch(await ready.text(), /ada|password/, '/ready names neither user nor password')
 })
 
-t.test('no or another address for migrate', async (t) => {
+t.test('a missing or invalid address for migrate', async (t) => {
   await fails(t, run(t, [CLI, 'migrate']), /DATABASE_URL is not set/)
   const DATABASE_URL = `mysql://ada:${PASSWORD}@127.0.0.1/tasks`
   await fails(t, run(t, [CLI, 'migrate'], { DATABASE_URL }), /DATABASE_URL.* is neither/)

@@ -11,7 +11,7 @@ t.setTimeout(300_000)
 
 const { scripts } = packageJson
 
-/** The project in a folder of its own, with the .env given. */
+/** The project in a new folder, with this .env. */
 function project(t: Test, env?: string): string {
   const folder = t.testdir()
   for (const name of ['src', 'plugins', 'routes', 'schemas', 'node_modules', 'package.json'])
@@ -25,12 +25,12 @@ class Script {
   stdout = ''
   stderr = ''
   readonly child: ChildProcess
-  /** How it ended, once nothing holds its output open any more. */
+  /** How it ended, once nothing keeps its output open. */
   readonly ended: Promise<[code: number | null, signal: string | null]>
-  /** Whether something of it had to be killed, 30 s after it ended. */
+  /** Whether a child of it had to be killed, 30 s after it ended. */
   leftBehind = false
 
-  /** Runs a script as npm does: through a shell. */
+  /** Runs a script as npm does, through a shell. */
   constructor(t: Test, script: string, cwd: string, variables: Record<string, string> = {}) {
     const PATH = `${resolve('node_modules/.bin')}:${process.env.PATH}`
     const child = spawn('sh', ['-c', script], {
@@ -69,7 +69,7 @@ class Script {
   }
 }
 
-t.test('a Node.js that reads no TypeScript says which one is needed', async (t) => {
+t.test('a Node.js that does not run TypeScript says which version is needed', async (t) => {
   const folder = project(t)
   for (const name of ['dev', 'start', 'migrate', 'doctor', 'token', 'test'] as const) {
     const script = scripts[name].replace('node ', 'node --no-strip-types ')
@@ -80,20 +80,20 @@ t.test('a Node.js that reads no TypeScript says which one is needed', async (t) 
   }
 })
 
-t.test('npm start reads .env, and the signal to stop reaches it', async (t) => {
+t.test('npm start reads .env, and SIGTERM reaches the server', async (t) => {
   const secret = `BETTER_AUTH_SECRET=${SECRET}`
   const run = new Script(t, scripts.start, project(t, `${secret}\nHOST=127.0.0.2\nLOG_LEVEL=warn\n`), {
     LOG_LEVEL: 'info',
   })
   await run.printed(/Server listening at http:\/\/127\.0\.0\.2:/)
-  t.pass('the environment goes before .env')
+  t.pass('the environment takes precedence over .env')
   run.child.kill('SIGTERM')
-  t.same(await run.ended, [0, null], 'it drains, and no shell in between ends before it')
+  t.same(await run.ended, [0, null], 'it drains, and no shell in between exits before it')
   t.notOk(run.leftBehind)
   t.equal(run.stderr, '')
 })
 
-t.test('what npm start says of .env', async (t) => {
+t.test('what npm start says about .env', async (t) => {
   const without = new Script(t, scripts.start, project(t))
   t.same(await without.ended, [1, null])
   t.match(without.stderr, /^taskward: [^\n]*BETTER_AUTH_SECRET[^\n]*\n$/, 'it may be missing')
@@ -117,17 +117,17 @@ t.test('npm run dev', async (t) => {
   t.match(
     run.stdout,
     /listening at [^\n]+\n\nSwagger UI {3}\S+\/docs\nToken {8}\S+\n {13}for demo-user, [^\n]+\n {13}[^\n]+\n\ncurl [^\n]+\n\n$/,
-    'the welcome is whole, after the log',
+    'the welcome is in one piece, after the log',
   )
 
-  // As when npm is killed: nobody passes the signal on.
+  // As when npm is killed: nothing forwards the signal.
   run.child.kill('SIGKILL')
   await run.ended
   t.notOk(run.leftBehind)
-  await t.rejects(fetch(`${address}/health`), 'the server has gone with it')
+  await t.rejects(fetch(`${address}/health`), 'the server has ended too')
 })
 
-t.test('with HOST, npm run dev listens there', async (t) => {
+t.test('npm run dev listens on HOST', async (t) => {
   const run = new Script(t, scripts.dev, project(t), { HOST: '0.0.0.0' })
   await run.printed(/\ncurl [^\n]+\n\n/)
   const [log = '', welcome = ''] = run.stdout.split('\nSwagger UI ')

@@ -17,7 +17,7 @@ function workersOf({ process: { pid } }: Child): number[] {
   return existsSync(path) ? readFileSync(path, 'utf8').split(' ').filter(Boolean).map(Number) : []
 }
 
-t.test('three migrate at once', { skip }, async (t) => {
+t.test('three migrations at once', { skip }, async (t) => {
   const DATABASE_URL = await databaseUrl()
   const migrate = () => run(t, [CLI, 'migrate'], { DATABASE_URL }).ended
   const runs = await Promise.all([migrate(), migrate(), migrate()])
@@ -36,7 +36,7 @@ t.test('a wrong database or user', { skip }, async (t) => {
   await fails(t, runServer(t, { DATABASE_URL: url.href }), sentence)
 })
 
-t.test('a database that comes later, goes and comes back', { skip }, async (t) => {
+t.test('a database that comes up later, goes down and comes back', { skip }, async (t) => {
   const DATABASE_URL = await databaseUrl()
   t.equal((await run(t, [CLI, 'migrate'], { DATABASE_URL }).ended).code, 0, 'it is migrated')
 
@@ -65,7 +65,7 @@ t.test('a database that comes later, goes and comes back', { skip }, async (t) =
   await proxy.mend()
   await isUp()
   t.equal(server.process.exitCode, null, 'it was never restarted')
-  t.equal((await server.stop()).code, 0, 'it ends with exit code 0')
+  t.equal((await server.stop()).code, 0, 'it exits with code 0')
 })
 
 t.test('several processes', { skip }, async (t) => {
@@ -78,7 +78,7 @@ t.test('several processes', { skip }, async (t) => {
   const [first = 0, second = 0] = workersOf(server)
   process.kill(first, 'SIGKILL')
   while (workersOf(server).includes(first) || workersOf(server).length < 2) await sleep(50)
-  t.ok(workersOf(server).includes(second), 'the other one goes on')
+  t.ok(workersOf(server).includes(second), 'the other one keeps running')
   t.equal((await titles(server.url)).length, 20, 'and answers')
 
   const port = new URL(server.url).port
@@ -86,7 +86,7 @@ t.test('several processes', { skip }, async (t) => {
 
   await server.printed(/Server listening/, 3)
   const { code, stdout, stderr } = await server.stop()
-  t.equal(code, 0, 'it ends with exit code 0')
+  t.equal(code, 0, 'it exits with code 0')
   t.equal(stderr, '', 'nothing on standard error')
   t.match(
     stdout,
@@ -96,10 +96,10 @@ t.test('several processes', { skip }, async (t) => {
   t.same(workersOf(server), [], 'none is left')
 })
 
-t.test('several processes are told to end while some are still starting', { skip }, async (t) => {
+t.test('SIGTERM reaches several processes while some are still starting', { skip }, async (t) => {
   const server = await start(t, { DATABASE_URL: await migratedUrl(), WEB_CONCURRENCY: '4' })
   const { code, stdout } = await server.stop()
-  t.equal(code, 0, 'it ends with exit code 0')
+  t.equal(code, 0, 'it exits with code 0')
   t.notMatch(stdout, /killed by timeout/, 'none had to be killed')
   t.same(workersOf(server), [], 'none is left')
 })

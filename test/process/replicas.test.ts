@@ -17,7 +17,7 @@ const skip = needs.some(Boolean) && `needs ${needs.filter(Boolean).join(' and ')
 const statusOf = async (app: App, headers: Record<string, string>) =>
   (await app.inject({ url: '/todos', headers })).statusCode
 
-/** Starts instances that share a database and Redis, but no connection to either. */
+/** Starts instances that share a database and Redis, but no connections. */
 async function cluster(t: Test) {
   const url = await migratedUrl()
   const databases: Database[] = []
@@ -31,7 +31,7 @@ async function cluster(t: Test) {
   }
 }
 
-t.test('two instances are one service', { skip }, async (t) => {
+t.test('two instances act as one service', { skip }, async (t) => {
   const start = await cluster(t)
   const env = { RATE_LIMIT_MAX: '12', AUTH_RATE_LIMIT_MAX: '6' }
   const [one, two] = await Promise.all([start(env), start(env)])
@@ -50,7 +50,7 @@ t.test('two instances are one service', { skip }, async (t) => {
   t.strictSame(
     (await one.inject({ url: `/todos/${made.json<Task>().id}`, headers })).json(),
     made.json(),
-    'one has the task that two made',
+    'one has the task that two created',
   )
 
   const rotated = await refresh(two, signedIn.refresh_token, from)
@@ -78,7 +78,7 @@ t.test('two instances are one service', { skip }, async (t) => {
   )
 })
 
-t.test('ten refreshes at once over two instances give one at most', { skip }, async (t) => {
+t.test('of ten refreshes at once on two instances, at most one succeeds', { skip }, async (t) => {
   const start = await cluster(t)
   const apps = await Promise.all([start(), start()])
   for (let i = 0; i < 10; i++) {
@@ -93,19 +93,19 @@ t.test('ten refreshes at once over two instances give one at most', { skip }, as
       t.equal(
         (await refresh(apps[1], dataOf(response).refresh_token)).statusCode,
         401,
-        'and was given to a thief, perhaps',
+        'its refresh token was revoked, since a thief may have it',
       )
     }
   }
 })
 
-/** A deployment that is replaced instance by instance, and requests to it that never pause. */
+/** A deployment that is replaced instance by instance, and requests that never pause. */
 async function underTraffic(t: Test, env: Record<string, string | undefined>) {
   const start = await cluster(t)
   const instances = await Promise.all([start(env), start(env)])
   let turn = 0
 
-  /** Sends with this token, to one instance after the other, until stopped; then says what came back how often. */
+  /** Sends requests with this token to one instance after the other until stopped; then counts the answers. */
   function send(token: string) {
     const statuses = new Map<number, number>()
     const sender = { stopped: false }
@@ -166,7 +166,7 @@ t.test('a secret is replaced under traffic', { skip }, async (t) => {
   t.strictSame([...(await late.stop()).keys()], [401], 'old tokens after it')
 })
 
-t.test('so is the one that signs, after all instances know it', { skip }, async (t) => {
+t.test('the signing secret is replaced too, once all instances know it', { skip }, async (t) => {
   const { instances, send, roll } = await underTraffic(t, { BETTER_AUTH_SECRET: SECRET })
   const [one] = instances as [App, App]
   const { name, ...credentials } = person()
@@ -180,13 +180,13 @@ t.test('so is the one that signs, after all instances know it', { skip }, async 
   const signed = await Promise.all(instances.map((app) => post(app, 'signin', credentials)))
   const middle = signed.map((response) => send(dataOf(response).token))
   await rolling
-  onlyOk(t, await first.stop(), 'a token of before')
-  for (const { stop } of middle) onlyOk(t, await stop(), 'a token of the change')
+  onlyOk(t, await first.stop(), 'a token from before')
+  for (const { stop } of middle) onlyOk(t, await stop(), 'a token from during the change')
 
   const last = dataOf(await refresh(instances[1] as App, refresh_token))
   const after = send(last.token)
   await roll({ BETTER_AUTH_SECRET: NEW_SECRET })
-  onlyOk(t, await after.stop(), 'a token of after, from a refresh token of before')
+  onlyOk(t, await after.stop(), 'a token from after, for a refresh token from before')
   for (const app of instances)
     t.equal(await statusOf(app, bearer(token)), 401, 'the old token no longer works')
 })

@@ -14,7 +14,7 @@ import { tasksOver } from '../helper/tasks.ts'
 const { headers } = await identity('starter')
 const { add, titles } = tasksOver(headers)
 
-/** The first half of a request that makes a task. */
+/** The first half of a request that creates a task. */
 function halfOf(url: string, body: string, sent: number): string {
   const { hostname } = new URL(url)
   return (
@@ -25,7 +25,7 @@ function halfOf(url: string, body: string, sent: number): string {
 
 const socketTo = (url: string) => connect(Number(new URL(url).port), new URL(url).hostname)
 
-t.test('from nothing, it starts, answers and ends on SIGTERM', async (t) => {
+t.test('without any setup, it starts, answers and exits on SIGTERM', async (t) => {
   const server = await start(t, { DATABASE_URL: `pglite:${join(emptyFolder(t), 'new', 'data')}` })
   const health = await fetch(`${server.url}/health`)
   t.equal(health.status, 200, '/health is 200')
@@ -39,7 +39,7 @@ t.test('from nothing, it starts, answers and ends on SIGTERM', async (t) => {
   t.equal(code, 0, `a token is signed: ${stderr}`)
   t.match(stdout, /^[\w-]+\.[\w-]+\.[\w-]+\n$/, 'the token and nothing else')
   const me = await fetch(`${server.url}/me`, { headers: bearer(stdout.trim()) })
-  t.match(await me.json(), { user_id: 'ada', email: 'ada@example.com' }, 'the token opens the service')
+  t.match(await me.json(), { user_id: 'ada', email: 'ada@example.com' }, 'the token is accepted')
 
   // Its body comes in two halves, the second after the signal.
   const socket = socketTo(server.url)
@@ -56,20 +56,20 @@ t.test('from nothing, it starts, answers and ends on SIGTERM', async (t) => {
     /^HTTP\/1\.1 201 [^]*\r\nconnection: close\r\n[^]*"title":"in flight"/i,
     'a request in flight is answered, and its connection closed',
   )
-  t.equal((await stopped).code, 0, 'it ends with exit code 0')
+  t.equal((await stopped).code, 0, 'it exits with code 0')
   const ms = Date.now() - signalled
   t.ok(ms < 10_000, `within 10 s: ${ms} ms`)
-  await t.rejects(fetch(`${server.url}/health`), 'nobody answers any more')
+  await t.rejects(fetch(`${server.url}/health`), 'nothing answers any more')
 })
 
 t.test('the container runs what npm start runs', async (t) => {
   const command = /^CMD (\[.+\])$/m.exec(readFileSync(join(ROOT, 'Dockerfile'), 'utf8'))?.[1] ?? '[]'
-  // But for run.js, which checks the version of Node.js and reads .env: the image has the right one and no .env.
+  // Except run.js, which checks the version of Node.js and reads .env: the image has the right one and no .env.
   const expected = `exec ${JSON.parse(command).join(' ').replace(' src/', ' run.js src/')}`
   t.equal(expected, packageJson.scripts.start, 'the same command')
 })
 
-t.test('a request that never ends does not hold the process', async (t) => {
+t.test('a request that never ends does not keep the process running', async (t) => {
   const server = await start(t, { ...PRODUCTION, DATABASE_URL: NOWHERE })
   const socket = socketTo(server.url)
   socket.on('error', () => {})
@@ -81,28 +81,28 @@ t.test('a request that never ends does not hold the process', async (t) => {
   t.ok(ms < 10_000, `it ends within 10 s: ${ms} ms`)
 })
 
-t.test('data outlives the process', async (t) => {
+t.test('data survives the process', async (t) => {
   const DATABASE_URL = await embeddedUrl()
   const first = await start(t, { DATABASE_URL })
-  t.equal((await add(first.url, 'one')).status, 201, 'a task is made')
+  t.equal((await add(first.url, 'one')).status, 201, 'a task is created')
 
   await t.test('one process at a time', async (t) => {
     const directory = RegExp.escape(DATABASE_URL.slice('pglite:'.length))
     const used = new RegExp(`Process ${first.process.pid} uses the database in ${directory}`)
     await fails(t, runServer(t, { DATABASE_URL }), used)
-    t.equal((await add(first.url, 'two')).status, 201, 'the first one goes on')
+    t.equal((await add(first.url, 'two')).status, 201, 'the first one keeps running')
   })
 
-  t.equal((await first.stop()).code, 0, 'it ends with exit code 0')
+  t.equal((await first.stop()).code, 0, 'it exits with code 0')
   const second = await start(t, { DATABASE_URL })
   t.equal((await add(second.url, 'three')).status, 201, 'the second process writes')
   await second.stop('SIGKILL')
   const third = await start(t, { DATABASE_URL })
-  t.same(await titles(third.url), ['three', 'two', 'one'], 'all that was acknowledged is there after SIGKILL')
+  t.same(await titles(third.url), ['three', 'two', 'one'], 'everything acknowledged is there after SIGKILL')
   t.equal((await third.stop()).code, 0, 'the third ends with exit code 0')
 })
 
-t.test('two that start at once on one directory: one of them goes on', async (t) => {
+t.test('of two that start at once on one directory, one keeps running', async (t) => {
   const DATABASE_URL = await embeddedUrl()
   const both = await Promise.allSettled([start(t, { DATABASE_URL }), start(t, { DATABASE_URL })])
   t.same(both.map(({ status }) => status).toSorted(), ['fulfilled', 'rejected'], 'one starts, the other ends')

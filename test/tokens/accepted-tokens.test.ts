@@ -51,7 +51,11 @@ t.test('good tokens say who the user is', async (t) => {
   ]) {
     t.same(await me(app, withClaims({ sub })), user(sub), `sub ${sub}`)
   }
-  t.same(await me(app, raw(`"exp":${now + 3600},"sub":"ann"`)), user('ann'), 'of two names the last wins')
+  t.same(
+    await me(app, raw(`"exp":${now + 3600},"sub":"ann"`)),
+    user('ann'),
+    'of two equal names the last wins',
+  )
   t.same(
     await me(app, hs(claims(), '{"alg":"none","alg":"HS256"}')),
     user('mallory'),
@@ -76,13 +80,13 @@ t.test('good tokens say who the user is', async (t) => {
     user('mallory'),
     'keys in the header are ignored',
   )
-  t.same(attacker.requests, [], 'no address of a header was asked')
+  t.same(attacker.requests, [], 'no address in a header was fetched')
 
   for (const typ of [undefined, 'JWT', 'jwt', 'at+jwt', 'AT+JWT', 'application/at+jwt']) {
     t.same(await me(app, withHeader({ typ })), user('mallory'), `typ ${typ}`)
   }
   t.same(await me(app, withHeader({ kid: 'any' })), user('mallory'), 'a kid does not choose a secret')
-  t.equal(statements(), 0, 'who someone is takes no statement')
+  t.equal(statements(), 0, 'authentication runs no statement')
 })
 
 t.test('clocks may differ by less than 30 s', async (t) => {
@@ -103,7 +107,7 @@ t.test('clocks may differ by less than 30 s', async (t) => {
   }
 })
 
-t.test('JWT_ISSUER and JWT_AUDIENCE hold for every token', async (t) => {
+t.test('JWT_ISSUER and JWT_AUDIENCE apply to every token', async (t) => {
   const app = await build(t, {
     env: { ...both, JWT_ISSUER: 'https://id.example.com', JWT_AUDIENCE: 'tasks' },
   })
@@ -138,7 +142,11 @@ t.test('secrets are rotated', async (t) => {
     t.match(await me(app, signedWith(OLD)), { user_id: 'mallory' }, 'old')
     t.equal(await me(app, signedWith(SECRET)), 'invalid_token', 'one that is not listed')
     for (const list of [BETTER_AUTH_SECRETS, `2:${NEW}`, `1:${OLD}`])
-      t.equal(await me(app, signedWith(list)), 'invalid_token', 'the list and its entries are no secrets')
+      t.equal(
+        await me(app, signedWith(list)),
+        'invalid_token',
+        'neither the list nor a numbered entry is a secret',
+      )
   }
   for (const BETTER_AUTH_SECRETS of [`2:${NEW}`, NEW]) {
     const app = await build(t, { env: { BETTER_AUTH_SECRET: undefined, BETTER_AUTH_SECRETS } })
@@ -147,5 +155,5 @@ t.test('secrets are rotated', async (t) => {
   }
   const app = await build(t, { env: { BETTER_AUTH_SECRETS: NEW } })
   for (const secret of [NEW, SECRET])
-    t.match(await me(app, signedWith(secret)), { user_id: 'mallory' }, 'beside BETTER_AUTH_SECRET')
+    t.match(await me(app, signedWith(secret)), { user_id: 'mallory' }, 'together with BETTER_AUTH_SECRET')
 })

@@ -35,7 +35,7 @@ async function startAuth(t: Test, { baseURL, jwt: jwtOptions, ...options }: Auth
     baseURL: baseURL ?? url,
     secret: SECRET,
     database: memoryAdapter({ user: [], session: [], account: [], verification: [], jwks: [] }),
-    // Its own way to hash passwords is slow, as it should be, and not what is tested here.
+    // Its own password hash is slow on purpose, and not what is tested here.
     emailAndPassword: {
       enabled: true,
       password: { hash: async (text) => text, verify: async ({ hash, password }) => hash === password },
@@ -116,7 +116,7 @@ async function refuses(t: Test, call: Call, token: string, message = 'is refused
   t.match(headers.get('www-authenticate'), /^Bearer .*error="invalid_token"/, `${message}: a challenge`)
 }
 
-/** From here on the clock stands still unless it is moved, in seconds. */
+/** Stops the clock; from here on only the test moves it, in seconds. */
 function stopClock(t: Test) {
   mock.timers.enable({ apis: ['Date'], now: Date.now() })
   t.teardown(() => mock.timers.reset())
@@ -124,7 +124,7 @@ function stopClock(t: Test) {
 }
 
 for (const prefix of PREFIXES) {
-  t.test(`a task through its life under ${prefix(':user_id')}`, async (t) => {
+  t.test(`the life of a task under ${prefix(':user_id')}`, async (t) => {
     const auth = await startAuth(t)
     const call = await startApp(t, { BETTER_AUTH_URL: auth.url })
     const user = await auth.signUp()
@@ -135,7 +135,7 @@ for (const prefix of PREFIXES) {
     t.equal(created.status, 201, 'POST is 201')
     const task: Task = created.json
     const at = `${url}/${task.id}`
-    t.equal(created.headers.get('location'), at, 'Location is its address')
+    t.equal(created.headers.get('location'), at, 'Location is its path')
     t.match(task, { user_id: user.id, title: 'Buy milk', completed: false }, 'the task is as sent')
     t.same((await call(token, url)).json, [task], 'the list has it')
     t.same((await call(token, at)).json, task, 'GET gives the same')
@@ -149,7 +149,7 @@ for (const prefix of PREFIXES) {
       { title: 'Buy oat milk', completed: true },
       'toggle completes',
     )
-    t.match((await call(token, `${at}/toggle`, 'PATCH')).json, { completed: false }, 'toggle takes it back')
+    t.match((await call(token, `${at}/toggle`, 'PATCH')).json, { completed: false }, 'toggle undoes it')
     t.match(
       (await call(token, `${at}/complete`, 'PATCH', { completed: true })).json,
       { completed: true },
@@ -160,14 +160,18 @@ for (const prefix of PREFIXES) {
       { total: 1, completed: 1, pending: 0 },
       'stats count it',
     )
-    t.equal((await call(token, `${url}?count=true`)).headers.get('x-total-count'), '1', 'the count is told')
+    t.equal(
+      (await call(token, `${url}?count=true`)).headers.get('x-total-count'),
+      '1',
+      'the count is in a header',
+    )
     t.same((await call(token, at, 'DELETE')).json, { message: 'Task deleted successfully' }, 'DELETE says so')
     t.equal((await call(token, at)).status, 404, 'it is gone')
     t.same((await call(token, url)).json, [], 'the list is empty')
   })
 }
 
-t.test('every way to a token leads to the same user', async (t) => {
+t.test('every way to get a token leads to the same user', async (t) => {
   const auth = await startAuth(t)
   const call = await startApp(t, { BETTER_AUTH_URL: auth.url })
   const user = await auth.signUp()
@@ -242,7 +246,7 @@ t.test('a second user sees nothing of the first', async (t) => {
       t.equal(
         foreign.text,
         (await call(token, `${url}/${missing}${path}`, method, body)).text,
-        `${method} ${path}: the same bytes as for a task that never was`,
+        `${method} ${path}: the same bytes as for a task that never existed`,
       )
     }
   }
@@ -290,7 +294,7 @@ t.test('keys are rotated while both run', async (t) => {
   tick(120)
   const third = await user.token()
   t.same(await auth.keyIds(), [kid(second), kid(third)], 'the first key is no longer published')
-  await accepts(t, call, first, 'which is not known yet')
+  await accepts(t, call, first, 'which is not known here yet')
   await accepts(t, call, third)
   await refuses(t, call, first, 'and now it is')
   await accepts(t, call, second)
@@ -326,15 +330,15 @@ t.test('the server goes away', async (t) => {
   await auth.stop()
 
   await accepts(t, call, known)
-  await refuses(t, call, unknown, 'a key that nobody can vouch for')
+  await refuses(t, call, unknown, 'a key that cannot be verified')
   await accepts(t, call, known)
   tick(601)
-  await accepts(t, call, known, 'also when it is time to fetch the keys anew')
+  await accepts(t, call, known, 'also when the keys must be fetched again')
   await refuses(t, call, unknown)
 
   const late = await startApp(t, { BETTER_AUTH_URL: auth.url })
   const { status, json } = await late(known, '/me')
-  t.same({ status, code: json.code }, { status: 503, code: 'keys_unavailable' }, 'no key was ever had')
+  t.same({ status, code: json.code }, { status: 503, code: 'keys_unavailable' }, 'no key was ever fetched')
 })
 
 t.test('a token that expired', async (t) => {
@@ -362,7 +366,7 @@ t.test('another Better Auth server', async (t) => {
 })
 
 for (const { name, secret } of APPS) {
-  t.test(`what is not an access token, with ${name}`, async (t) => {
+  t.test(`tokens that are not access tokens, with ${name}`, async (t) => {
     t.test('the session cookie and the session token', async (t) => {
       const auth = await startAuth(t)
       const call = await startApp(t, { BETTER_AUTH_URL: auth.url, BETTER_AUTH_SECRET: secret })
@@ -382,7 +386,7 @@ for (const { name, secret } of APPS) {
       const value = cookies[DATA] as string
       const { payload } = await jwtVerify(value, new TextEncoder().encode(SECRET))
       t.match(payload, { user: { id } }, 'it is signed with the shared secret')
-      await refuses(t, call, value, 'and tells no subject', secret ? 'missing_user_id' : 'invalid_token')
+      await refuses(t, call, value, 'and has no subject', secret ? 'missing_user_id' : 'invalid_token')
     })
 
     t.test('the cached session, signed with the key that signs tokens', async (t) => {
@@ -467,5 +471,5 @@ t.test('tokens of both families side by side', async (t) => {
     .setProtectedHeader({ alg: 'HS256', kid: kid(published) })
     .setExpirationTime('1h')
     .sign(Buffer.from(keys.keys[0].x, 'base64url'))
-  await refuses(t, call, confused, 'a public key is no secret')
+  await refuses(t, call, confused, 'a public key is not accepted as a secret')
 })

@@ -9,7 +9,7 @@ export const secretOnly = {}
 export const keySetOnly = { BETTER_AUTH_SECRET: undefined, BETTER_AUTH_URL: issuer.origin }
 export const both = { BETTER_AUTH_URL: issuer.origin }
 
-/** The app, and how often it has turned to the database. */
+/** The app, and how often it has used the database. */
 export async function buildCounted(t: Test, options: BuildOptions) {
   const db = await database()
   let statements = 0
@@ -25,7 +25,7 @@ export async function buildCounted(t: Test, options: BuildOptions) {
   return { app, statements: () => statements }
 }
 
-/** What /me says to this token, or the code of the refusal. */
+/** The answer of /me to this token, or the code of the refusal. */
 export async function me(app: App, token: string) {
   const response = await app.inject({ url: '/me', headers: bearer(token) })
   return response.statusCode === 200 ? response.json() : response.json().code

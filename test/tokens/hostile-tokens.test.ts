@@ -39,14 +39,14 @@ const refused = (code = 'invalid_token') => ({
 })
 
 t.test(`${hostile.length} hostile tokens are refused without a statement or a request`, async (t) => {
-  t.ok(hostile.length >= 120, 'there are 120 at least')
-  t.equal(new Set(hostile.map(([name]) => name)).size, hostile.length, 'each has a name of its own')
+  t.ok(hostile.length >= 120, 'there are at least 120')
+  t.equal(new Set(hostile.map(([name]) => name)).size, hostile.length, 'each has a different name')
   const { app, statements } = await buildCounted(t, { env: both })
   for (const token of [good, pk('EdDSA')]) {
     t.equal(
       (await app.inject({ url: '/todos', headers: bearer(token) })).statusCode,
       200,
-      'what they are made of is good',
+      'the tokens that they are made from are good',
     )
   }
   t.equal(statements(), 2, 'the good ones ran a statement each')
@@ -57,7 +57,7 @@ t.test(`${hostile.length} hostile tokens are refused without a statement or a re
     t.same(answered(response), refused(code), name)
   }
   t.equal(statements(), 2, 'no statement was run')
-  t.same(attacker.requests, [], 'no address out of a token was asked')
+  t.same(attacker.requests, [], 'no address in a token was fetched')
   t.equal(issuer.requests.length, fetches, 'the issuer was not asked again')
 })
 
@@ -73,12 +73,12 @@ for (const [name, env] of Object.entries({ secretOnly, keySetOnly })) {
       t.same(answered(response), refused(response.json().code), name)
     }
     t.equal(statements(), 0, 'no statement was run')
-    t.same(attacker.requests, [], 'no address out of a token was asked')
-    t.ok(issuer.requests.length - fetches <= 1, 'the issuer was asked once at most')
+    t.same(attacker.requests, [], 'no address in a token was fetched')
+    t.ok(issuer.requests.length - fetches <= 1, 'the issuer was asked at most once')
   })
 }
 
-/** Over a socket, since there the headers are as a client sends them. */
+/** Over a socket, where the headers are as a client sends them. */
 function get(port: number, values: string[], path = '/todos'): Promise<Answer> {
   const lines = values.flatMap((value, i) => [i % 2 ? 'authorization' : 'Authorization', value])
   return new Promise((resolve, reject) => {
@@ -163,7 +163,7 @@ t.test('odd Authorization headers are refused', async (t) => {
   t.equal(statements(), 0, 'no statement was run')
 })
 
-t.test('a token anywhere but in the Authorization header is no token', async (t) => {
+t.test('a token anywhere but in the Authorization header is ignored', async (t) => {
   const { app, statements } = await buildCounted(t, { env: both })
   const post = { method: 'POST', url: '/todos' } as const
   const form = { 'content-type': 'application/x-www-form-urlencoded' }

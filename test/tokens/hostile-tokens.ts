@@ -170,7 +170,7 @@ const forms: Row[] = [
   ['100,000 dots', '.'.repeat(100_000)],
 ]
 
-/** Claims, and a header too, with a name that is not UTF-8. */
+/** Claims and a header with a name that is not UTF-8. */
 function malformed(name: number[]): Buffer {
   const claim = Buffer.from(JSON.stringify(claims({ alg: 'HS256', name: '?'.repeat(name.length) })))
   claim.set(name, claim.indexOf('?'))
@@ -391,7 +391,7 @@ const parties: Row[] = [
   ...each(STRANGERS, (aud) => [`aud ${show(aud)}`, pk('EdDSA', { payload: issued({ aud }) })]),
 ]
 
-/** Each must be refused, by this code where it is not `invalid_token`. */
+/** Each must be refused, with this code if it is not `invalid_token`. */
 export const hostile = [
   algorithms,
   confusion,

@@ -8,12 +8,12 @@ import t, { type Test } from 'tap'
 import { type App, build, identity } from '../helper/app.ts'
 import { bearer, expectProblem } from '../helper/http.ts'
 
-// Only the date is false: what waits, waits for real.
+// Only Date is mocked; timers are real.
 mock.timers.enable({ apis: ['Date'], now: Date.now() })
 const pass = (seconds: number) => mock.timers.tick(seconds * 1000)
 
-// DESIGN.md: an unknown key leads to one fetch in this time, keys are fetched anew after the second, and serve for
-// the third on top while the issuer is out of reach.
+// As in src/tokens/jwks.ts: an unknown key causes one fetch in COOL_DOWN seconds, keys are fetched again after MAX_AGE,
+// and are used for MAX_STALE longer while the issuer is unreachable.
 const COOL_DOWN = 30
 const MAX_AGE = 600
 const MAX_STALE = 3600
@@ -41,7 +41,7 @@ function sendJson(body: unknown): Answer {
   return send(JSON.stringify(body), 200, { 'content-type': 'application/json' })
 }
 
-/** A Better Auth server on loopback, which counts what it is asked. */
+/** A Better Auth server on loopback, which counts the requests. */
 async function startIssuer(t: Test, answer = keySet(KEY)) {
   let port = 0
   const paths: string[] = []
@@ -58,7 +58,7 @@ async function startIssuer(t: Test, answer = keySet(KEY)) {
       server.close()
       server.closeAllConnections()
     },
-    /** A token it has signed. */
+    /** A token that it has signed. */
     token(by: Pair = key, header: { alg?: string; kid?: string } = {}): Promise<string> {
       const now = Math.floor(Date.now() / 1000)
       return new SignJWT({ sub: 'ann', iss: issuer.origin, aud: issuer.origin, iat: now, exp: now + 86_400 })
@@ -106,7 +106,7 @@ const FAULTS: Record<string, Answer> = {
   'sends null': sendJson(null),
   'sends a list': sendJson([KEY]),
   'sends no keys member': sendJson({}),
-  'sends keys that are none': sendJson({ keys: [null, 'x'] }),
+  'sends malformed keys': sendJson({ keys: [null, 'x'] }),
   'sends too much': sendJson(BIG),
   'sends without end': (response) => {
     const more = () => {
@@ -133,17 +133,17 @@ for (const [name, fault] of Object.entries(FAULTS)) {
     const wait = await unavailable(t, app, token)
     t.equal(await verdict(app, user.token), 200, 'a token signed with the secret needs no key')
     for (let i = 0; i < 20; i++) await verdict(app, token)
-    t.equal(issuer.fetches(), 1, 'is not asked by every request')
+    t.equal(issuer.fetches(), 1, 'is not asked on every request')
 
     issuer.answer = keySet(KEY)
     pass(wait)
-    t.equal(await verdict(app, token), 200, 'is believed as soon as it works')
+    t.equal(await verdict(app, token), 200, 'is trusted as soon as it works')
     t.equal(issuer.fetches(), 2, 'was asked once more')
 
     issuer.answer = fault
     for (const seconds of [MAX_AGE + 1, MAX_STALE - 3]) {
       pass(seconds)
-      t.equal(await verdict(app, token), 200, 'known keys go on working')
+      t.equal(await verdict(app, token), 200, 'known keys keep working')
       t.equal(
         await verdict(app, await issuer.token(nextKey, { kid: 'next' })),
         'invalid_token',
@@ -151,16 +151,16 @@ for (const [name, fault] of Object.entries(FAULTS)) {
       )
     }
     for (let i = 0; i < 20; i++) await verdict(app, token)
-    t.equal(issuer.fetches(), 4, 'is not asked by every request')
+    t.equal(issuer.fetches(), 4, 'is not asked on every request')
     pass(3)
     await unavailable(t, app, token)
 
     issuer.answer = keySet(KEY)
     pass(wait)
-    t.equal(await verdict(app, token), 200, 'is believed again')
+    t.equal(await verdict(app, token), 200, 'is trusted again')
     t.ok(
       issuer.paths.every((path) => path === JWKS_PATH),
-      'no other address is asked',
+      'no other address is fetched',
     )
   })
 }
@@ -178,7 +178,7 @@ t.test('an issuer that is down at first', async (t) => {
   t.equal(await verdict(app, token), 200, 'its keys work when it is up')
 })
 
-t.test('an issuer that goes away leaves its keys for an hour past their age', async (t) => {
+t.test('the keys of an issuer that goes down work for an hour past their age', async (t) => {
   const { app, issuer } = await startIssuer(t)
   const token = await issuer.token()
   t.equal(await verdict(app, token), 200, 'its keys work')
@@ -200,7 +200,7 @@ for (const [name, answer] of Object.entries<Answer>({
     response.write('{"keys":[')
   },
 })) {
-  t.test(`${name} holds up nobody else, and its own for six seconds at most`, async (t) => {
+  t.test(`${name} holds up no other token, and its own for at most six seconds`, async (t) => {
     const { app, issuer } = await startIssuer(t, answer)
     const user = await identity()
     const token = await issuer.token()
@@ -230,7 +230,7 @@ t.test('a key set may have up to 256 KiB', async (t) => {
   t.equal(await verdict(app, await issuer.token()), 200, 'the keys are used')
 })
 
-/** By a key that jose does not sign with. */
+/** Signed with a key that jose does not sign with. */
 async function signedAgain(token: Promise<string>, key: KeyObject): Promise<string> {
   const input = (await token).replace(/\.[^.]*$/, '')
   return `${input}.${sign('sha256', Buffer.from(input), key).toString('base64url')}`
@@ -299,7 +299,7 @@ t.test('keys that must not be used', async (t) => {
   t.equal(issuer.fetches(), 1, 'the issuer was asked once')
 })
 
-t.test('200 unknown kids lead to one fetch in 30 s', async (t) => {
+t.test('200 unknown kids cause one fetch in 30 s', async (t) => {
   const { app, issuer } = await startIssuer(t)
   t.equal(await verdict(app, await issuer.token()), 200, 'a known key works')
   const flood = async (name: string, most: number) => {
@@ -311,7 +311,7 @@ t.test('200 unknown kids lead to one fetch in 30 s', async (t) => {
     for (const token of tokens) verdicts.push(await verdict(app, token))
     t.same(new Set(verdicts), new Set(['invalid_token']), `${name}: all are refused`)
     t.ok(issuer.fetches() - before <= most, `${name}: ${issuer.fetches() - before} fetches`)
-    t.equal(await verdict(app, await issuer.token()), 200, 'known keys go on working')
+    t.equal(await verdict(app, await issuer.token()), 200, 'known keys keep working')
   }
 
   await flood('at once', 0)
@@ -327,7 +327,7 @@ t.test('200 unknown kids lead to one fetch in 30 s', async (t) => {
   }
 })
 
-t.test('no connection is kept that the issuer might close just when it is used again', async (t) => {
+t.test('no connection is kept alive that the issuer might close just as it is used again', async (t) => {
   const connections: unknown[] = []
   const { app, issuer } = await startIssuer(t, (response) => {
     connections.push(response.req.headers.connection)
@@ -374,7 +374,7 @@ t.test('a rotated key works after 30 s, and the one it replaces no longer than 1
 t.test('an issuer without keys at first', async (t) => {
   const { app, issuer } = await startIssuer(t, keySet())
   const token = await issuer.token()
-  t.equal(await verdict(app, token), 'invalid_token', 'no key, no access')
+  t.equal(await verdict(app, token), 'invalid_token', 'without a key there is no access')
   issuer.answer = keySet(KEY)
   pass(COOL_DOWN + 1)
   t.equal(await verdict(app, token), 200, 'a published key works')
@@ -385,5 +385,5 @@ t.test('JWKS_URL is asked instead of the address made from BETTER_AUTH_URL', asy
   const env = { BETTER_AUTH_URL: issuer.origin, JWKS_URL: `${issuer.origin}/keys?v=1` }
   const app = await build(t, { env })
   t.equal(await verdict(app, await issuer.token()), 200, 'the keys are used')
-  t.same(issuer.paths, ['/keys?v=1'], 'no other address was asked')
+  t.same(issuer.paths, ['/keys?v=1'], 'no other address was fetched')
 })

@@ -1,4 +1,5 @@
-// Everything that signs tokens here: an issuer with a key of each kind, a stranger with others, and the shared secret.
+// Everything that signs tokens here: an issuer with a key of each kind, a stranger with other keys, and the shared
+// secret.
 import { constants, createHmac, generateKeyPairSync, type KeyObject, sign } from 'node:crypto'
 import { createServer } from 'node:http'
 import { mock } from 'node:test'
@@ -6,11 +7,11 @@ import tap from 'tap'
 import { SECRET } from '../helper/app.ts'
 import { listen } from '../helper/http.ts'
 
-// The clock stands still, so that a token that is 29 seconds too old stays so.
+// The clock is stopped, so that a token that is 29 seconds too old stays so.
 mock.timers.enable({ apis: ['Date'], now: Date.now() })
 export const now = Math.floor(Date.now() / 1000)
 
-/** A server that answers with this, and what it was asked for. */
+/** A server that answers with this, and the paths requested from it. */
 async function startServer(body: string): Promise<{ origin: string; requests: string[] }> {
   const requests: string[] = []
   const server = createServer((request, response) => {
@@ -40,7 +41,7 @@ export const jwkOf = (alg: Algorithm, pairs = keys) => ({
   use: 'sig',
   kid: alg,
 })
-/** What the issuer publishes, but nobody is to use: algorithms that are not on the list. */
+/** Keys that the issuer publishes but that must not be used: their algorithms are not on the list. */
 export const UNLISTED = {
   RS384: 'RS256',
   RS512: 'RS256',
@@ -72,7 +73,7 @@ export const hs = (payload: Part = claims(), header: Part = HS256, secret?: stri
   hmac(`${encode(header)}.${encode(payload)}`, secret, hash)
 export const withClaims = (changed: object) => hs(claims(changed))
 export const withHeader = (changed: object) => hs(claims(), { ...HS256, ...changed })
-/** A payload written by hand, for what JSON.stringify does not write. */
+/** A raw payload, for what JSON.stringify does not write. */
 export const raw = (members: string) => hs(`{"sub":"mallory","iat":${now},${members}}`)
 
 export const PSS = { padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: 32 }
@@ -84,7 +85,7 @@ export const signers: Record<Algorithm, (input: Buffer, key: KeyObject) => Buffe
   PS256: (input, key) => sign('sha256', input, { key, ...PSS }),
 }
 export const issued = (changed: object = {}) => claims({ iss: issuer.origin, aud: issuer.origin, ...changed })
-/** Signed with a private key: the issuer's, unless told otherwise. */
+/** Signed with a private key: by default the issuer's. */
 export function pk(
   alg: Algorithm,
   { payload = issued() as Part, header = {}, pairs = keys, signer = signers[alg] } = {},
