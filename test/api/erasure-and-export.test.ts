@@ -56,8 +56,8 @@ t.test('erasure', async (t) => {
 
     t.equal(await totalOf(app, bob.headers), 3, 'others keep theirs')
     t.equal((await refresh(app, bob.refresh_token)).statusCode, 200, 'the refresh token of another works')
-    const anew = await signUp(app, { ...person(), email: ada.email })
-    t.not(anew.user.id, ada.user.id, 'the address is free again')
+    const again = await signUp(app, { ...person(), email: ada.email })
+    t.not(again.user.id, ada.user.id, 'the address is free again')
   })
 
   t.test('is all or nothing', async (t) => {

@@ -181,12 +181,12 @@ t.test('secrets are not leaked', async (t) => {
   t.match(account?.password, /^\$2[ab]\$04\$[./\w]{53}$/, 'the password is kept as a bcrypt hash')
   t.ok(await bcrypt.compare(secret, account?.password ?? ''), 'the hash is that of the password')
 
-  const told = [signedUp, ...answers, second, rotated].map(
+  const sent = [signedUp, ...answers, second, rotated].map(
     ({ body, headers }) => body + JSON.stringify(headers),
   )
   for (const text of [secret, account?.password ?? '$2'])
     t.notOk(
-      told.some((body) => body.includes(text)),
+      sent.some((body) => body.includes(text)),
       'no answer contains the password or its hash',
     )
 

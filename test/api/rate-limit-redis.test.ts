@@ -95,7 +95,7 @@ t.test('with Redis', { skip: !hasRedis && `no Redis at ${REDIS_URL}` }, async (t
     )
     t.equal(await limits(), 'redis_down', '/ready says so')
 
-    await proxy.mend()
+    await proxy.restore()
     t.ok(await until(() => app.limits === 'shared'), 'comes back by itself')
     t.equal(await limits(), 'shared', '/ready says so')
     const bob = await identity()

@@ -55,7 +55,7 @@ for (const prefix of PREFIXES) {
     for (const action of ['toggle', 'complete']) {
       const flip = () => app.inject({ method: 'PATCH', url: `${at}/${action}`, headers })
       t.equal((await flip()).json<Task>().completed, true, `${action} completes`)
-      t.equal((await flip()).json<Task>().completed, false, `${action} takes it back`)
+      t.equal((await flip()).json<Task>().completed, false, `${action} undoes it`)
       const set = () =>
         app.inject({ method: 'PATCH', url: `${at}/${action}`, headers, payload: { completed: true } })
       t.equal((await set()).json<Task>().completed, true, `${action} sets what was sent`)

@@ -43,7 +43,7 @@ export async function openProxy(t: Test, address: string) {
   return {
     url: url.href,
     cut,
-    mend: () => listen(at),
+    restore: () => listen(at),
     block: () => (blocked = true),
     unblock: () => {
       blocked = false

@@ -47,7 +47,7 @@ const each = (texts: string[], made: (text: string) => [string, Cases[string]]):
 
 export const ACCEPTED: Cases = {
   'a select': () => tasks.selectAll(),
-  'unqualified, where one table stands alone': () => all.selectAll().where('user_id', '=', me),
+  'unqualified, with a single table': () => all.selectAll().where('user_id', '=', me),
   'the user first': () => all.where((eb) => eb(eb.val(me), '=', eb.ref('tasks.user_id'))),
   'an alias': () => db.selectFrom('tasks as t').where('t.user_id', '=', me),
   "an alias that is another table's name": () =>

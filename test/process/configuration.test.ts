@@ -42,8 +42,8 @@ function refused(title: string, variables: Variables, names: string[], inProcess
     for (const line of lines)
       t.match(line, /^taskward: [A-Z_]{4,}\b:? \S.+[^,;:]$/, 'a variable and a sentence')
     for (const name of names) {
-      const told = lines.filter((line) => new RegExp(`^taskward: ${name}\\b`).test(line))
-      t.equal(told.length, 1, `${name}=${variables[name as keyof Env] ?? ''}`)
+      const reported = lines.filter((line) => new RegExp(`^taskward: ${name}\\b`).test(line))
+      t.equal(reported.length, 1, `${name}=${variables[name as keyof Env] ?? ''}`)
     }
     const secrets = Object.entries(variables).flatMap(([name, value]) =>
       name.includes('SECRET') ? value.split(/,|\d:/).filter((secret) => secret.length > 9) : [],
@@ -143,11 +143,11 @@ for (let i = 0; i < rounds; i++) {
 }
 for (const [name, values] of Object.entries(BAD)) {
   // Reported by the variable that lacks them.
-  const told = name === 'JWT_ISSUER' || name === 'JWT_AUDIENCE' ? 'JWKS_URL' : name
+  const reporter = name === 'JWT_ISSUER' || name === 'JWT_AUDIENCE' ? 'JWKS_URL' : name
   for (const entry of values) {
     if (typeof entry === 'string') continue
     const [value, others] = entry
-    refused(`${name}=${value}`, { ...VALID, ...others, [name]: value }, [told], name !== 'HOST')
+    refused(`${name}=${value}`, { ...VALID, ...others, [name]: value }, [reporter], name !== 'HOST')
   }
 }
 

@@ -58,11 +58,11 @@ t.test('a database that comes up later, goes down and comes back', { skip }, asy
     t.equal((await add(server.url, 'x')).status, 201, 'a task is made')
   }
   await isDown()
-  await proxy.mend()
+  await proxy.restore()
   await isUp()
   await proxy.cut()
   await isDown()
-  await proxy.mend()
+  await proxy.restore()
   await isUp()
   t.equal(server.process.exitCode, null, 'it was never restarted')
   t.equal((await server.stop()).code, 0, 'it exits with code 0')
