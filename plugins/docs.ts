@@ -31,9 +31,9 @@ export default fp(
         tags: [
           { name: 'tasks', description: 'The tasks of the signed-in user' },
           { name: 'user', description: 'The signed-in user' },
-          { name: 'accounts', description: 'Local accounts, for those without Better Auth' },
-          { name: 'service', description: 'Open to all' },
-          { name: 'aliases', description: 'Other addresses of the same handlers, for older front ends' },
+          { name: 'accounts', description: 'Local accounts, for deployments without Better Auth' },
+          { name: 'service', description: 'Public' },
+          { name: 'aliases', description: 'Other paths of the same handlers, for older front ends' },
         ],
         components: {
           securitySchemes: {
@@ -41,7 +41,7 @@ export default fp(
               type: 'http',
               scheme: 'bearer',
               bearerFormat: 'JWT',
-              description: 'The token alone, without the word Bearer.',
+              description: 'Only the token, without the word Bearer.',
             },
           },
         },
@@ -69,7 +69,7 @@ export default fp(
         "frame-ancestors 'none'",
         "connect-src 'self'",
         "img-src 'self' data:",
-        "style-src 'self' 'unsafe-inline'", // Swagger UI brings styles of its own
+        "style-src 'self' 'unsafe-inline'", // Swagger UI brings its own styles
         `script-src 'self' ${app.swaggerCSP?.script.join(' ') ?? ''}`,
       ].join('; '),
     })

@@ -37,7 +37,7 @@ const auth: FastifyPluginAsyncTypebox = async (app) => {
       {
         onRequest: app.limitAddress,
         schema: {
-          ...describe('Make an account', url === SIGN_UP[0]),
+          ...describe('Create an account', url === SIGN_UP[0]),
           body: ref(SignUp),
           response: { 201: response(ref(Session), 'Signed in') },
           problems,
@@ -74,9 +74,9 @@ const auth: FastifyPluginAsyncTypebox = async (app) => {
     {
       onRequest: app.limitAddress,
       schema: {
-        ...describe('Spend a refresh token for a new token and the next refresh token', true),
+        ...describe('Exchange a refresh token for a new token and the next refresh token', true),
         body: ref(Refresh),
-        response: { 200: response(ref(Session), 'Signed in for longer') },
+        response: { 200: response(ref(Session), 'Signed in, with new tokens') },
         problems: [...problems, 401],
       },
     },
@@ -92,7 +92,7 @@ const auth: FastifyPluginAsyncTypebox = async (app) => {
       {
         onRequest: app.authenticate,
         schema: {
-          ...describe('End the refresh tokens of this sign-in', url === SIGN_OUT[0]),
+          ...describe('Revoke the refresh tokens of this sign-in', url === SIGN_OUT[0]),
           description: 'The bearer token itself stays valid until it expires.',
           security: [{ bearer: [] }],
           response: { 200: response(ref(Success), 'Signed out') },

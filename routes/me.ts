@@ -25,7 +25,7 @@ const me: FastifyPluginAsyncTypebox = async (app) => {
           tags,
           summary: 'The signed-in user',
           security,
-          response: { 200: response(Me, 'Who the token says') },
+          response: { 200: response(Me, 'The user of the token') },
           problems,
         },
       },
@@ -38,9 +38,9 @@ const me: FastifyPluginAsyncTypebox = async (app) => {
     {
       schema: {
         tags: ['user'],
-        summary: 'All that is held about the user, as JSON',
+        summary: 'Everything stored about the user, as JSON',
         security,
-        response: { 200: response(Type.Unsafe<Readable>(ref(Export)), 'What is held') },
+        response: { 200: response(Type.Unsafe<Readable>(ref(Export)), 'The stored data') },
         problems,
       },
     },
@@ -57,12 +57,12 @@ const me: FastifyPluginAsyncTypebox = async (app) => {
     {
       schema: {
         tags: ['user'],
-        summary: 'Delete the user with all that is held about them',
+        summary: 'Delete the user and everything stored about them',
         description:
-          'Their tasks and, for a local account, the account and its refresh tokens. There is no way back.',
+          'Their tasks and, for a local account, the account and its refresh tokens. This cannot be undone.',
         security,
         body: ref(DeleteAccount),
-        response: { 200: response(ref(AccountDeleted), 'It is deleted') },
+        response: { 200: response(ref(AccountDeleted), 'Everything is deleted') },
         problems: [...problems, 413, 415, 422],
       },
       preValidation: async (request) => {

@@ -29,8 +29,8 @@ const service: FastifyPluginAsyncTypebox = async (app) => {
     {
       schema: {
         tags: ['service'],
-        summary: 'The process lives',
-        response: { 200: response(Health, 'It lives') },
+        summary: 'Whether the process is alive',
+        response: { 200: response(Health, 'It is alive') },
         problems: [500],
       },
     },
@@ -42,8 +42,8 @@ const service: FastifyPluginAsyncTypebox = async (app) => {
     {
       schema: {
         tags: ['service'],
-        summary: 'The database answers and is migrated, and the service is not shutting down',
-        response: { 200: response(Readiness, 'It can work') },
+        summary: 'Whether the database answers and is migrated, and the service is not shutting down',
+        response: { 200: response(Readiness, 'It is ready') },
         problems: [500, 503],
       },
     },

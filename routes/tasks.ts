@@ -139,7 +139,7 @@ const tasks: FastifyPluginAsyncTypebox<TaskRoutesOptions> = async (app, { alias 
       schema: {
         ...route('Delete a task'),
         params: OfTask,
-        response: { 200: response(ref(Deleted), 'It is deleted') },
+        response: { 200: response(ref(Deleted), 'The task is deleted') },
         problems: ofTask,
       },
     },
@@ -197,7 +197,7 @@ function pageAfter(url: string, cursor: string): string {
 }
 
 const page = response(Type.Array(ref(Task)), 'The tasks', {
-  Link: { type: 'string', description: 'RFC 8288: the next page, where there is one' },
-  'X-Total-Count': { type: 'integer', description: 'All tasks that match, where it was asked for' },
+  Link: { type: 'string', description: 'RFC 8288: the next page, if there is one' },
+  'X-Total-Count': { type: 'integer', description: 'The number of all matching tasks, if requested' },
 })
 const created = response(ref(Task), 'The new task', { Location: { type: 'string', description: 'Its path' } })

@@ -7,7 +7,7 @@ const strict = { additionalProperties: false }
 const email = Type.String({
   maxLength: 254,
   format: 'email',
-  description: 'Upper and lower case are the same',
+  description: 'Case-insensitive',
   examples: ['ada@example.com'],
 })
 // bcrypt reads 72 bytes and no NUL: src/passwords.ts checks the bytes.
@@ -61,7 +61,9 @@ export const Session = Type.Object(
     data: Type.Object({
       token: Type.String({ description: 'The bearer token' }),
       expires_in: Type.Integer({ description: 'Seconds until it expires', examples: [604800] }),
-      refresh_token: Type.String({ description: 'For one POST /api/auth/refresh, which gives the next one' }),
+      refresh_token: Type.String({
+        description: 'For one POST /api/auth/refresh, which returns the next one',
+      }),
       user: Type.Object({
         id: Type.String({ examples: ['0b0e8f9c-4f6c-4a53-9e0e-9d0ad1f6a8a1'] }),
         email: Type.String({ examples: ['ada@example.com'] }),

@@ -29,13 +29,13 @@ const descriptions: Record<number, string> = {
   400: 'The request is malformed: not JSON, or not HTTP',
   401: 'No token, or one that is not accepted',
   403: 'Not for this user',
-  404: 'There is no such thing for this user',
+  404: 'This user has no such resource',
   413: 'The body is too large',
   415: 'The body is not application/json',
   429: 'Too many requests: try again after Retry-After seconds',
   422: 'A value is missing, unknown or out of bounds; `errors` lists each',
   500: 'A fault of the service, logged under the request id',
-  503: 'Something it needs is out of reach or overloaded: try again after Retry-After seconds',
+  503: 'The service or a dependency is unavailable or overloaded: try again after Retry-After seconds',
 }
 
 const challenge = { 'WWW-Authenticate': { type: 'string', description: 'RFC 6750 challenge' } }

@@ -97,7 +97,7 @@ const query = Type.Object(
     }),
     limit: Type.Integer({ minimum: 1, maximum: 1000, default: 100, description: 'Tasks in one answer' }),
     cursor: Type.Optional(
-      Type.String({ maxLength: 16, description: 'Where the page before ended: from its Link header' }),
+      Type.String({ maxLength: 16, description: 'The end of the previous page, from its Link header' }),
     ),
     completed: Type.Optional(Type.Boolean({ description: 'Only tasks with this state' })),
     count: Type.Optional(

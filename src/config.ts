@@ -185,7 +185,7 @@ function interpretTokens(env: Env, faults: Faults): Partial<Config> {
   if (!hasSecret && !env.BETTER_AUTH_URL && !env.JWKS_URL) {
     faults.add(
       'BETTER_AUTH_SECRET or BETTER_AUTH_URL must be set, or no token can be verified. ' +
-        'A secret is made with: openssl rand -base64 32',
+        'Make a secret with: openssl rand -base64 32',
     )
   }
   if (env.JWKS_URL && !authUrl && !(env.JWT_ISSUER && env.JWT_AUDIENCE)) {

@@ -12,7 +12,7 @@ import {
 const PRIVATE = ['authorization', 'cookie', 'password', 'secret', 'token']
 
 /**
- * The service's log: one JSON object a line, in ASCII. Other characters are written as \u escapes, which every JSON
+ * The service's log: one JSON object per line, in ASCII. Other characters are written as \u escapes, which every JSON
  * parser decodes, so that no console or collector can garble them.
  *
  * @param stream where lines go; default standard output

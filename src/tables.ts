@@ -2,8 +2,8 @@ import type { ColumnType, Generated } from 'kysely'
 import { isolate, type Mine as MineOf } from './isolation/index.ts'
 import type { User } from './tokens/index.ts'
 
-// Every table, and whose its rows are. The types, the guard, the policies, the grants, and what is exported and erased
-// with a user follow from it. A new table is declared here and made in a migration.
+// Every table, and who owns its rows. The types, the guard, the policies, the grants, and what is exported and erased
+// with a user follow from it. A new table is declared here and created in a migration.
 
 /** Written only by the scope: no insert or update can name it. */
 type OwnerColumn = ColumnType<string, never, never>

@@ -143,7 +143,7 @@ export class Tasks {
     return this.#scope.one(change, { id, title, description, setsDescription, completed }, taskNotFound)
   }
 
-  /** Flips `completed`, or sets it where it is given. */
+  /** Flips `completed`, or sets it to the value given. */
   toggle(id: number, completed?: boolean): Promise<Task> {
     return completed === undefined
       ? this.#scope.one(toggle, { id }, taskNotFound)

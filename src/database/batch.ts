@@ -168,8 +168,7 @@ function columnsOn(wire: Wire): Map<string, readonly Column[]> {
  * has run by then.
  *
  * @throws the error of the statement that failed; the batch was rolled back
- * @throws ForeignAnswerError if the answer cannot be shown to be this batch's; whether the batch was committed is
- *   unknown
+ * @throws ForeignAnswerError if the answer cannot be shown to be this batch's; whether it was committed is unknown
  */
 export function runBatch(client: pg.ClientBase, statements: readonly BoundStatement[]): Promise<unknown[][]> {
   return new Promise((resolve, reject) => {

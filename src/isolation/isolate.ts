@@ -133,7 +133,7 @@ export function isolate<Principal, Owned, Shared>(options: IsolateOptions<Princi
      * principals.
      */
     claimOwners: ownersOf(owner) as () => (principal: Principal) => Owner,
-    /** The third wall, for the migration that makes an owned table. */
+    /** The third wall, for the migration that creates an owned table. */
     protect: (db: Kysely<any>, table: string): Promise<void> => protect(db, table, prefix, columns),
     isolation: {
       /** Every statement on an owned table, so that tests can check each of them. */

@@ -42,7 +42,7 @@ export interface SettingsOptions {
  * nonce that no other batch has.
  *
  * - the owner and the nonce, in settings of our own; the time-out; the role
- * - `search_path` with `pg_temp` last, so that no temporary table stands in for a real one
+ * - `search_path` with `pg_temp` last, so that no temporary table shadows a real one
  * - DateStyle and TimeZone, so that times come in one form
  */
 export class Settings {

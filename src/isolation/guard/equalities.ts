@@ -15,7 +15,7 @@ export interface Column {
   readonly name?: string | undefined
   readonly is: readonly string[]
   readonly star?: 'table' | 'function' | undefined
-  /** The table whose columns the star stands for. */
+  /** The table with the columns that the star means. */
   readonly of?: string | undefined
 }
 
@@ -264,7 +264,7 @@ function rightSides(kind: string, rexpr: Node): Node[] {
 
 const elementsOf = (node: Node): Node[] => (node?.RowExpr ? placed(node.RowExpr.args) : [node])
 
-/** `t.*`, `(f(x)).*`: stands for any number of columns. */
+/** `t.*`, `(f(x)).*`: any number of columns. */
 export function isStar(node: Node): boolean {
   return (node.ColumnRef?.fields ?? node.A_Indirection?.indirection ?? []).at(-1)?.A_Star !== undefined
 }

@@ -86,7 +86,7 @@ const STATEMENTS: Record<string, (body: Node, env: Env, kind: string) => readonl
  * Proves that a statement shows and changes the rows of one owner only (`audience` owner), or no owned row (nobody).
  *
  * @param sql the text that will be sent
- * @param parameters what $1, $2 … stand for: the name of an owner column, or undefined for any other value
+ * @param parameters what $1, $2, … are: the name of an owner column, or undefined for any other value
  * @throws UnscopedStatementError
  */
 export function prove(

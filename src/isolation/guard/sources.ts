@@ -168,7 +168,7 @@ export function table({ schemaname: schema, relname, alias }: Node, env: Env): R
   return { ...made, owned: relname }
 }
 
-/** Refuses an owned table whose rows are not known to be the owner's. */
+/** Refuses an owned table if its rows are not known to be the owner's. */
 export function bound(
   { id, name, owned: table }: Relation,
   facts: readonly Fact[],
@@ -248,7 +248,7 @@ export function renamed(columns: readonly Column[], names?: Node[]): readonly Co
   return columns.map((column, i) => (i < names.length ? { ...column, name: stringsOf(names)[i] } : column))
 }
 
-/** The parameter that stands for the owner in a column, for messages. */
+/** The owner's parameter for a column, for messages. */
 export function placeholder(column: string, parameters: Env['parameters']): string {
   return `$${parameters.indexOf(column) + 1 || 'n'}`
 }
