@@ -63,7 +63,7 @@ type Check = (expected: Expected) => RawBuilder<unknown>
 const TABLES: Check[] = [
   () => sql`
     select 'isolation' as kind, format('Table %s is declared, but is not there.', name) as fault,
-      'npm run migrate' as repair
+      'Run the migration that makes it.' as repair
     from declared where oid is null`,
 
   () => sql`

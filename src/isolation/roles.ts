@@ -37,7 +37,7 @@ export async function grantRoles(db: Kysely<any>, expected: Expected, login?: st
     const missing = await missingGrants(db, expected)
     throw new MissingGrantError(
       `The login may not make or take the roles that statements run under (${(error as Error).message}). ` +
-        `An administrator can allow it with: ${missing.join(' ')} Or set DATABASE_RLS=off to go without.`,
+        `An administrator can allow it with: ${missing.join(' ')}`,
       { cause: error },
     )
   }

@@ -1,7 +1,7 @@
 import { nobody, type Owner } from './owner.ts'
 import type { Audience, ScopedStatement, Statement } from './statement.ts'
 
-/** Runs statements; src/database has one. */
+/** What runs statements: the README has a small one. */
 export interface Runner {
   /** Runs statements in one transaction. Returns the rows of each. */
   run(statements: readonly ScopedStatement[]): Promise<unknown[][]>

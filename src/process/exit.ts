@@ -4,7 +4,7 @@ import { DataDirectoryError, isPassingFault } from '../database/index.ts'
 import { MissingGrantError } from '../isolation/index.ts'
 
 // Their messages are written for people.
-const EXPECTED = [ConfigError, DataDirectoryError, MissingGrantError]
+const EXPECTED = [ConfigError, DataDirectoryError]
 
 /** Ends the process with one sentence on standard error, or the whole stack if the error is a bug. Exit code 1. */
 export function exitWith(error: unknown): never {
@@ -17,6 +17,7 @@ export function exitWith(error: unknown): never {
 /** What went wrong and what to do, in a sentence, or the stack of an unexpected error. */
 export function explain(error: Error & Partial<NodeJS.ErrnoException> & { port?: number }): string {
   if (error.code?.startsWith('ERR_PARSE_ARGS_')) return error.message
+  if (error instanceof MissingGrantError) return `${error.message} Or set DATABASE_RLS=off to go without.`
   if (EXPECTED.some((known) => error instanceof known)) return error.message.replaceAll('\n', '\ntaskward: ')
   switch (error.syscall === 'listen' ? error.code : undefined) {
     case 'EADDRINUSE':
