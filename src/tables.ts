@@ -62,7 +62,9 @@ export const { claimOwners, isolation, protect, sharedStatement, statement } = i
   owner: { user_id: ({ id }) => id },
   settings: 'app',
   roles: { owned: 'taskward_user', shared: 'taskward_service' },
-  owned: { tasks: { key: 'id' } },
+  owned: {
+    tasks: { key: 'id' },
+  },
   shared: { accounts: true, refresh_tokens: true },
 })
 

@@ -7,7 +7,10 @@ import * as tasks from './0001_tasks.ts'
 import * as accounts from './0002_accounts.ts'
 
 /** Forward only, in this order. A released migration is never changed: add another. */
-const migrations: Record<string, Migration> = { '0001_tasks': tasks, '0002_accounts': accounts }
+const migrations: Record<string, Migration> = {
+  '0001_tasks': tasks,
+  '0002_accounts': accounts,
+}
 
 /**
  * Brings the schema up to date, under a lock, so that several instances may call it at once.
