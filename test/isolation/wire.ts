@@ -10,7 +10,7 @@ import type { OwnedTables } from '../../src/tables.ts'
 // Batches of many users at once, over a wire that breaks messages apart and loses connections. Each answer is checked
 // against the one who asked.
 
-const { statement, claimOwners } = isolate<string, OwnedTables, Record<never, never>>({
+const { statement, claimOwners } = isolate<string, Pick<OwnedTables, 'tasks'>, Record<never, never>>({
   owner: { user_id: (id) => id },
   settings: 'app',
   roles: { owned: 'taskward_user', shared: 'taskward_service' },
