@@ -1,8 +1,16 @@
 // The first wall, checked by `npm run check`: each line marked below must fail to compile, or the check fails.
+// everyday.test.ts has the statements that compile and that the guard refuses.
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { Database } from '../../src/database/index.ts'
-import { type Given, type Owner, SharedScope, type Statement, UserScope } from '../../src/isolation/index.ts'
-import { sharedStatement, statement } from '../../src/tables.ts'
+import {
+  type Given,
+  type Mine,
+  type Owner,
+  SharedScope,
+  type Statement,
+  UserScope,
+} from '../../src/isolation/index.ts'
+import { type OwnedTables, sharedStatement, statement } from '../../src/tables.ts'
 import { Tasks } from '../../src/tasks.ts'
 import '../../plugins/database.ts'
 
@@ -34,8 +42,18 @@ statement((mine) =>
     .innerJoin(mine.rows('tasks').select('id').as('other'), 'other.id', 'tasks.id')
     .select('tasks.id'),
 )
+declare const two: Mine<Pick<OwnedTables, 'tasks'> & { labels: OwnedTables['tasks'] }>
+two.selectFrom('tasks').innerJoin(two.rows('labels').select('id').as('label'), 'label.id', 'tasks.id')
 // @ts-expect-error
-statement((mine) => mine.selectFrom('tasks').innerJoin('notes', 'notes.id', 'tasks.id').select('tasks.id'))
+two.selectFrom('tasks').innerJoin('labels', 'labels.id', 'tasks.id')
+// @ts-expect-error
+two.selectFrom('tasks').select((eb) => eb.selectFrom('labels').select('title').limit(1).as('label'))
+// @ts-expect-error
+two.rows('tasks').innerJoin('labels', 'labels.id', 'tasks.id')
+// @ts-expect-error
+two.updateTable('tasks').from('labels')
+// @ts-expect-error
+two.deleteFrom('tasks').using('labels')
 
 // The user is written by the scope: neither an insert nor an update can name one.
 statement((mine) => mine.insertInto('tasks', { title: 'x', description: null }))
@@ -62,7 +80,7 @@ scope.one(find, { id: 1 }).then((row) => row.description)
 
 // Nothing else than a proved statement runs in a scope, and the scope's user cannot be read or changed.
 // @ts-expect-error
-scope.all({ name: '', sql: 'select * from tasks', bind: () => [] }, {})
+scope.all({ ...find, sql: 'select * from tasks', bind: find.bind }, {})
 // @ts-expect-error
 new SharedScope(database).all(find, { id: 1 })
 // @ts-expect-error
@@ -80,6 +98,10 @@ request.user.id = params.user_id
 request.user.claims.sub = params.user_id
 // @ts-expect-error
 void new UserScope(database, { user_id: params.user_id } as Pick<Owner, never>)
+// @ts-expect-error
+void new UserScope(app.database, request.owner)
+// @ts-expect-error
+request.owner = params.user_id
 // @ts-expect-error routes do not see what runs statements
 void app.database.run
 // @ts-expect-error a handler's tasks take no user
