@@ -1,6 +1,7 @@
 import t from 'tap'
 import type { Task } from '../../schemas/task.ts'
 import type { Database } from '../../src/database/index.ts'
+import { isolation } from '../../src/tables.ts'
 import {
   accountsWith,
   addTasks,
@@ -106,8 +107,9 @@ t.test('export', async (t) => {
   t.equal(response.headers['content-type'], 'application/json; charset=utf-8', 'it is JSON')
   t.equal(response.headers['cache-control'], 'no-store', 'no cache stores it')
   const { user, account, tasks, ...rest } = response.json()
-  t.strictSame(rest, {}, 'it has nothing else')
-  t.strictSame(user, { id: ada.user.id, email: ada.email }, 'the user is named')
+  const others = isolation.tables.map(({ name }) => name).filter((name) => name !== 'tasks')
+  t.strictSame(rest, Object.fromEntries(others.map((name) => [name, []])), 'it has no other part but tables')
+  t.strictSame(user, { id: ada.user.id, email: ada.email }, 'whose it is')
   t.match(account.created_at, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/, 'the account has its date')
   t.strictSame(account, { ...ada.user, created_at: account.created_at }, 'no password, no hash')
   t.equal(new Set(tasks.map(({ id }: Task) => id)).size, 1200, 'every task is there once')
@@ -115,9 +117,11 @@ t.test('export', async (t) => {
     tasks.every(({ user_id }: Task) => user_id === ada.user.id),
     "every task is the user's",
   )
+  const list = (await app.inject({ url: '/todos', headers: ada.headers })).json<object[]>()
+  const shown = Object.keys(list[0] ?? {})
   t.strictSame(
-    tasks.slice(0, 100),
-    (await app.inject({ url: '/todos', headers: ada.headers })).json(),
+    tasks.slice(0, 100).map((task: Record<string, unknown>) => shown.map((field) => task[field])),
+    list.map((task) => Object.values(task)),
     'tasks are as in a list',
   )
 
