@@ -104,11 +104,12 @@ export class Statement<Values, Row, Of extends Audience> {
     this.name = star ? '' : createHash('sha256').update(sql).digest('base64url').slice(0, 16)
     this.sql = sql
     this.writes = writes
-    this.types = owners.map((owner) => (owner === undefined ? INFERRED : TEXT))
+    this.types = Object.freeze(owners.map((owner) => (owner === undefined ? INFERRED : TEXT)))
     this.#parameters = parameters
     this.#columns = declaration.owner
     this.#owner = owner
     this.#settings = settings
+    Object.freeze(this) // what was proved is what is run
   }
 
   /** The statement for one owner, with the values by name as its parameters $1, $2, … */
@@ -151,9 +152,10 @@ export class ScopedStatement implements BoundStatement {
     this.sql = sql
     this.types = types
     this.writes = writes
-    this.parameters = parameters
+    this.parameters = Object.freeze(parameters)
     this.#owner = owner
     this.#settings = settings
+    Object.freeze(this)
   }
 
   /**
