@@ -58,6 +58,8 @@ export class Multiplexer {
   readonly #reads: Kind = { connections: new Set(), waiting: [], spreadAt: 64, capacity: 64 }
   // A write waits for the disk at its commit; writes on separate connections can share one flush.
   readonly #writes: Kind = { connections: new Set(), waiting: [], spreadAt: 2, capacity: 4 }
+  // Broken ones, while batches are still under way on them.
+  readonly #leaving = new Set<Connection>()
   readonly #watch: NodeJS.Timeout
 
   /**
@@ -83,11 +85,15 @@ export class Multiplexer {
       return await batch(connection.client ?? (await connection.connecting))
     } catch (error) {
       // Nothing more is sent on a broken connection, and the pool does not get it back.
-      if (isConnectionFault(error) && kind.connections.delete(connection)) connection.client?.release(true)
+      if (isConnectionFault(error) && kind.connections.delete(connection)) {
+        this.#leaving.add(connection)
+        connection.client?.release(true)
+      }
       throw error
     } finally {
       connection.load -= 1
       connection.since = performance.now()
+      if (connection.load === 0) this.#leaving.delete(connection)
       this.#admit(kind)
       if (connection.load === 0 && kind.connections.delete(connection)) connection.client?.release()
       this.#admit(other)
@@ -152,6 +158,7 @@ export class Multiplexer {
   #dropSilent(timeout: number): void {
     const latest = performance.now() - timeout
     const late = new Error('Query read timeout')
+    for (const { client, since } of this.#leaving) if (client && since < latest) hangUp(client, late)
     for (const { connections, waiting } of [this.#reads, this.#writes]) {
       for (const { client, since } of connections) if (client && since < latest) hangUp(client, late)
       while (waiting[0] && waiting[0].since < latest) waiting.shift()?.reject(late)
