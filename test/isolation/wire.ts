@@ -154,6 +154,8 @@ export interface WireResult {
   uncaught: string[]
   hanging: number
   failures: Record<string, number>
+  /** Answers that were not delivered, since they could not be shown to be the asker's. */
+  refused: number
   /** Backends that were ended. */
   killed: number
   /** Of 20 batches when all is quiet again. */
@@ -173,6 +175,7 @@ export async function fuzzWire(options: WireOptions): Promise<WireResult> {
     uncaught: [],
     hanging: 0,
     failures: {},
+    refused: 0,
     killed: 0,
     recovered: 0,
     foreignTasks: 0,
@@ -197,6 +200,7 @@ export async function fuzzWire(options: WireOptions): Promise<WireResult> {
     const key = `${error.code ?? ''} ${error.message}`.replace(/u\d+|".*?"/g, '…').slice(0, 80)
     result.failures[key] = (result.failures[key] ?? 0) + 1
     if (error.message === 'hangs') result.hanging += 1
+    if (error.name === 'ForeignAnswerError') result.refused += 1
   }
 
   // Each user has tasks before anything breaks.
@@ -233,7 +237,7 @@ export async function fuzzWire(options: WireOptions): Promise<WireResult> {
     const rows = (await scope.all(who, { asked: user }).catch(() => [])) as Row[]
     if (rows[0]?.who === user) result.recovered += 1
   }
-  const { rows } = await database.asLogin((db) =>
+  const { rows } = await quiet.asLogin((db) =>
     sql<{
       n: number
     }>`select count(*)::int as n from tasks where title <> user_id and title not like user_id || ' %'`.execute(
