@@ -1,0 +1,561 @@
+import { sql } from 'kysely'
+import pg from 'pg'
+import t, { type Test } from 'tap'
+import { buildApp } from '../../src/app.ts'
+import { connect, type Database, type DatabaseOptions } from '../../src/database/index.ts'
+import { type Given, isolate, UserScope } from '../../src/isolation/index.ts'
+import { createLogger } from '../../src/log.ts'
+import { readinessOf } from '../../src/migrations/index.ts'
+import type { OwnedTables } from '../../src/tables.ts'
+import { environment, identity } from '../helper/app.ts'
+import { migratedUrl } from '../helper/database.ts'
+import {
+  dataRow,
+  type Message,
+  openWireProxy,
+  query,
+  type Rewriting,
+  sync,
+  textsOf,
+} from '../helper/wire-proxy.ts'
+
+const { TEST_DATABASE_URL } = process.env
+const skip = !TEST_DATABASE_URL && 'needs TEST_DATABASE_URL'
+
+interface NoteTable {
+  user_id: OwnedTables['tasks']['user_id']
+  id: number
+  title: string
+  parent: number | null
+}
+
+const { statement, claimOwners } = isolate<string, OwnedTables & { notes: NoteTable }, Record<never, never>>({
+  owner: { user_id: (id) => id },
+  settings: 'app',
+  roles: { owned: 'taskward_user', shared: 'taskward_service' },
+  owned: { tasks: { key: 'id' }, notes: { key: 'id' } },
+  shared: {},
+})
+const ownerOf = claimOwners()
+
+type Row = Record<string, unknown>
+
+const titles = statement((mine) => mine.selectFrom('tasks').select(['title', 'user_id']).orderBy('id'))
+const everything = statement((mine) => mine.selectFrom('tasks').selectAll().orderBy('id'))
+const add = statement((mine, { title }: Given<{ title: string }>) =>
+  mine.insertInto('tasks', { title }).returning(['title']),
+)
+const role = statement(() => sql<Row>`select current_user::text as role`)
+
+/** Tasks of ada and bob on a new database, which is reached directly. */
+async function start(t: Test) {
+  const url = await migratedUrl()
+  const admin = new pg.Client({ connectionString: url })
+  await admin.connect()
+  t.teardown(() => admin.end())
+  await admin.query("insert into tasks (user_id, title) values ('ada', 'hers'), ('bob', 'his')")
+  return { url, admin }
+}
+
+/** A database behind a proxy that rewrites messages. One connection carries the batches, so that they share it. */
+async function behind(
+  t: Test,
+  url: string,
+  rewriting: () => Rewriting,
+  options: Partial<DatabaseOptions> = {},
+) {
+  const proxy = await openWireProxy(t, url, rewriting)
+  const db = await connect({ url: proxy.url, poolMax: 1, statementTimeout: 2000, ...options })
+  t.teardown(() => db.close())
+  return { db, proxy, ada: new UserScope(db, ownerOf('ada')), bob: new UserScope(db, ownerOf('bob')) }
+}
+
+const NONCE = /^[\da-f-]{36}:\d+$/
+const isSettings = (message: Message) =>
+  message.type === 'D' && textsOf(message).some((text) => text !== null && NONCE.test(text))
+
+/** Sees the messages of a batch's answer with what they belong to, when it is armed. */
+type Fault = (message: Message, of: { settings: boolean; last: boolean }) => Message[] | undefined
+
+// What a server, or a pooler in front of it, does wrong. `last` is what belongs to the statement, not to its settings.
+const FAULTS: [what: string, fault: () => Fault][] = [
+  [
+    'the settings of another batch',
+    () =>
+      (message, { settings }) =>
+        settings && message.type === 'D'
+          ? [dataRow(textsOf(message).map((text) => (text && NONCE.test(text) ? `${text}9` : text)))]
+          : undefined,
+  ],
+  [
+    'the settings of another user',
+    () =>
+      (message, { settings }) =>
+        settings && message.type === 'D'
+          ? [dataRow(textsOf(message).map((text) => (text === 'ada' || text === 'bob' ? 'eve' : text)))]
+          : undefined,
+  ],
+  [
+    'the settings without their role',
+    () =>
+      (message, { settings }) =>
+        settings && message.type === 'D'
+          ? [dataRow(textsOf(message).map((text) => (text === 'taskward_user' ? 'postgres' : text)))]
+          : undefined,
+  ],
+  [
+    'no settings',
+    () =>
+      (message, { settings }) =>
+        settings && message.type === 'D' ? [] : undefined,
+  ],
+  [
+    'the settings twice',
+    () =>
+      (message, { settings }) =>
+        settings && message.type === 'D' ? [message, message] : undefined,
+  ],
+  [
+    'no completion of the settings',
+    () =>
+      (message, { settings }) =>
+        settings && message.type === 'C' ? [] : undefined,
+  ],
+  [
+    'a completion too few',
+    () =>
+      (message, { last }) =>
+        last && message.type === 'C' ? [] : undefined,
+  ],
+  [
+    'a completion too many',
+    () =>
+      (message, { last }) =>
+        last && message.type === 'C' ? [message, message] : undefined,
+  ],
+  [
+    'an answer cut short',
+    () =>
+      (message, { last }) =>
+        last && ['D', 'C'].includes(message.type) ? [] : undefined,
+  ],
+  [
+    'a row with a column more',
+    () =>
+      (message, { last }) =>
+        last && message.type === 'D' ? [dataRow([...textsOf(message), 'more'])] : undefined,
+  ],
+  [
+    'a row with a column less',
+    () =>
+      (message, { last }) =>
+        last && message.type === 'D' ? [dataRow(textsOf(message).slice(1))] : undefined,
+  ],
+  [
+    'a row without a statement',
+    () => (message) => (message.type === 'Z' ? [dataRow(['hers', 'ada']), message] : undefined),
+  ],
+  [
+    'a suspended portal',
+    () =>
+      (message, { last }) =>
+        last && message.type === 'C' ? [{ type: 's', body: Buffer.alloc(0) }] : undefined,
+  ],
+]
+
+/** Puts a fault on what the server says, once it is armed. */
+function faulty(fault: Fault, isArmed: () => boolean): () => Rewriting {
+  return () => {
+    let completed = 0
+    let settings = true
+    return {
+      toClient(message) {
+        if (message.type === 'D') settings = isSettings(message)
+        const changed = isArmed()
+          ? fault(message, { settings: settings && completed % 2 === 0, last: completed % 2 === 1 })
+          : undefined
+        if (message.type === 'C') completed += 1
+        if (message.type === 'Z') completed = 0
+        if (message.type === 'Z' || message.type === 'C') settings = completed === 0
+        return changed
+      },
+    }
+  }
+}
+
+for (const prepare of [true, false]) {
+  t.test(
+    `an answer that is not the asker's is not delivered, prepare ${prepare ? 'on' : 'off'}`,
+    { skip },
+    async (t) => {
+      const { url } = await start(t)
+      for (const [what, make] of FAULTS) {
+        let armed = false
+        const { ada, bob, proxy } = await behind(
+          t,
+          url,
+          faulty(make(), () => armed),
+          { prepare },
+        )
+        t.match(await ada.all(titles, {}), [{ title: 'hers', user_id: 'ada' }], 'all is well at first')
+        armed = true
+        const asked = await Promise.allSettled([
+          ada.all(titles, {}),
+          bob.all(titles, {}),
+          ada.all(titles, {}),
+        ])
+        armed = false
+        t.same(
+          asked.map(({ status }) => status),
+          ['rejected', 'rejected', 'rejected'],
+          `${what}: nothing is delivered`,
+        )
+        t.match(asked[0], { reason: { name: 'ForeignAnswerError' } }, `${what}: it is known for what it is`)
+        t.match(await bob.all(titles, {}), [{ title: 'his', user_id: 'bob' }], 'and the next has its answer')
+        t.equal(proxy.connections(), 2, 'on a connection of its own')
+      }
+    },
+  )
+}
+
+t.test('answers that change places', { skip }, async (t) => {
+  const { url } = await start(t)
+  let armed = false
+  const { ada, bob } = await behind(t, url, () => {
+    let held: Message[] | undefined
+    let answer: Message[] = []
+    return {
+      toClient(message) {
+        if (!armed) return undefined
+        answer.push(message)
+        if (message.type !== 'Z') return []
+        const whole = answer
+        answer = []
+        if (held) return [...whole, ...held]
+        held = whole
+        return []
+      },
+    }
+  })
+  await ada.all(titles, {})
+  armed = true
+  const asked = await Promise.allSettled([ada.all(titles, {}), bob.all(titles, {})])
+  t.match(asked, [{ reason: { name: 'ForeignAnswerError' } }, { status: 'rejected' }], 'neither is delivered')
+})
+
+t.test('a server that says FATAL and leaves the connection open', { skip }, async (t) => {
+  const { url } = await start(t)
+  let armed = false
+  const fatal = Buffer.from('SFATAL\0VFATAL\0C08P01\0Minvalid frontend message type 115\0\0', 'latin1')
+  const { ada, bob } = await behind(
+    t,
+    url,
+    () => {
+      let gone = false
+      return {
+        toClient(message) {
+          if (gone) return []
+          if (!armed || message.type !== 'Z') return undefined
+          gone = true
+          return [{ type: 'E', body: fatal }]
+        },
+      }
+    },
+    { statementTimeout: 200 },
+  )
+  await ada.all(titles, {})
+  armed = true
+  const asked = await Promise.allSettled([ada.all(titles, {}), bob.all(titles, {}), ada.all(titles, {})])
+  armed = false
+  t.same(
+    asked.map(({ status }) => status),
+    ['rejected', 'rejected', 'rejected'],
+    'every batch on it ends',
+  )
+  t.equal((await bob.all(titles, {})).length, 1, 'and the next is answered')
+})
+
+t.test('a pooler that runs settings and statement in different transactions', { skip }, async (t) => {
+  const { url } = await start(t)
+  const WAYS: Record<string, Message> = {
+    'Sync behind the settings': sync,
+    'commit between them': query('commit'),
+  }
+  for (const [way, inserted] of Object.entries(WAYS)) {
+    // Puts a message behind the first Execute of each batch, and keeps what it is answered.
+    const splitting = (): Rewriting => {
+      let executed = 0
+      let extended = false
+      const swallow: string[] = []
+      return {
+        toServer(message) {
+          if (['P', 'B'].includes(message.type)) extended = true
+          if (message.type === 'E') executed += 1
+          if (message.type === 'S') executed = 0
+          if (!extended || message.type !== 'E' || executed !== 1) return undefined
+          swallow.push(...(inserted.type === 'Q' ? ['C', 'Z'] : ['Z']))
+          return [message, inserted]
+        },
+        toClient(message) {
+          // The settings are completed, then what was put in, then the statement.
+          if (message.type === 'Z' && swallow[0] === 'Z') {
+            swallow.shift()
+            return []
+          }
+          if (message.type === 'C' && message.body.toString().startsWith('COMMIT') && swallow[0] === 'C') {
+            swallow.shift()
+            return []
+          }
+          return undefined
+        },
+      }
+    }
+    const off = await behind(t, url, splitting, { prepare: false })
+    await t.rejects(
+      off.ada.all(titles, {}),
+      { name: 'ForeignAnswerError' },
+      `${way}, prepare off: no request is answered`,
+    )
+    await t.rejects(readinessOf(off.db)(), 'nor is it ready')
+    t.equal(await ready(t, off.db), 503, '/ready is 503')
+
+    const on = await behind(t, url, splitting, { prepare: true })
+    t.equal(await ready(t, on.db), 503, `${way}, prepare on: /ready is 503`)
+    const [row] = await on.ada.all(role, {}).catch(() => [{ role: 'refused' }])
+    t.comment(`${way}, prepare on: a statement runs as ${String(row?.role)}`)
+  }
+})
+
+async function ready(t: Test, db: Database): Promise<number> {
+  const app = await serve(t, db)
+  return (await app.inject('/ready')).statusCode
+}
+
+async function serve(
+  t: Test,
+  db: Database,
+  routes: (app: Awaited<ReturnType<typeof buildApp>>) => void = () => {},
+) {
+  const app = await buildApp({ env: environment, database: db, logger: createLogger({ write() {} }) })
+  routes(app)
+  t.teardown(() => app.close())
+  return app
+}
+
+/** What a client gets of the service behind a database. */
+async function over(t: Test, db: Database) {
+  const app = await serve(t, db)
+  const { headers, id } = await identity()
+  return { app, id, list: () => app.inject({ url: '/todos', headers }) }
+}
+
+t.test('values that no Date can hold, and sessions of other styles', { skip }, async (t) => {
+  const { url, admin } = await start(t)
+  const { rows } = await admin.query('select current_database() as name')
+  const name = rows[0].name
+  for (const style of ['ISO, MDY', 'German', 'SQL, DMY', 'Postgres']) {
+    await admin.query(
+      `alter database ${name} set datestyle = '${style}'; alter database ${name} set timezone = 'Europe/Paris'`,
+    )
+    const db = await connect({ url, poolMax: 1 })
+    t.teardown(() => db.close())
+    const { id, list } = await over(t, db)
+    const values: [written: string, read: string][] = [
+      ['2026-07-31 09:30:00.123456+00', '2026-07-31T09:30:00.123Z'],
+      ['infinity', 'infinity'],
+      ['-infinity', '-infinity'],
+      ['0044-03-15 12:00:00+00 BC', '-000043-03-15T12:00:00.000Z'],
+      ['0001-01-01 00:00:00+00 BC', '0000-01-01T00:00:00.000Z'],
+      ['10000-01-01 00:00:00+00', '+010000-01-01T00:00:00.000Z'],
+      ['294276-12-31 23:59:59.999999+00', '+294276-12-31T23:59:59.999Z'],
+    ]
+    for (const [written] of values) {
+      await admin.query('insert into tasks (user_id, title, created_at) values ($1, $2, $3::timestamptz)', [
+        id,
+        written,
+        written,
+      ])
+    }
+    const response = await list()
+    t.equal(response.statusCode, 200, `${style}: the list is answered`)
+    const read = response.json<{ created_at: string }[]>().map(({ created_at }) => created_at)
+    t.same(
+      read.reverse(),
+      values.map(([, text]) => text),
+      'with the right values',
+    )
+  }
+})
+
+t.test('a table that changes under prepared statements', { skip }, async (t) => {
+  const { url, admin } = await start(t)
+  const db = await connect({ url, poolMax: 1 })
+  t.teardown(() => db.close())
+  const scope = new UserScope(db, ownerOf('ada'))
+  const { list } = await over(t, db)
+  const CHANGES: [change: string, Row][] = [
+    ['alter table tasks add column extra text default $$new$$', { extra: 'new', completed: false }],
+    ['alter table tasks drop column extra, add column other int default 7', { other: 7, completed: false }],
+    [
+      'alter table tasks drop column completed, add column completed boolean not null default true',
+      { completed: true },
+    ],
+    ['alter table tasks rename column other to another', { another: 7, completed: true }],
+    ['alter table tasks drop column another', { completed: true }],
+    ['alter table tasks alter column title type varchar(255)', { title: 'hers' }],
+    ['alter table tasks alter column title type text', { title: 'hers' }],
+  ]
+  for (const [change, expected] of CHANGES) {
+    await scope.all(everything, {})
+    await scope.all(titles, {})
+    await admin.query(change)
+    const [all] = (await scope.all(everything, {})) as Row[]
+    t.match(all, { user_id: 'ada', title: 'hers', ...expected }, `${change}: each value under its name`)
+    const { rows } = await admin.query("select * from tasks where user_id = 'ada'")
+    t.same(Object.keys(all ?? {}), Object.keys(rows[0]), 'and no other column')
+    t.match(await scope.all(titles, {}), [{ title: 'hers', user_id: 'ada' }], 'what is prepared goes on')
+    t.equal((await list()).statusCode, 200, 'and so do requests')
+  }
+})
+
+t.test('a first use of a statement that fails, with others behind it', { skip }, async (t) => {
+  const { url, admin } = await start(t)
+  for (const prepare of [true, false]) {
+    const db = await connect({ url, poolMax: 1, statementTimeout: 300, prepare })
+    t.teardown(() => db.close())
+    const { list } = await over(t, db)
+    await admin.query('begin; lock table tasks in access exclusive mode')
+    const asked = Array.from({ length: 60 }, list)
+    const first = await Promise.race(asked)
+    await admin.query('rollback')
+    t.equal(first.statusCode, 503, 'the first is refused after its time')
+    const codes = (await Promise.all(asked)).map(({ statusCode }) => statusCode)
+    t.ok(
+      codes.every((code) => code === 200 || code === 503),
+      `no other failure: ${[...new Set(codes)]}`,
+    )
+    t.ok(codes.filter((code) => code === 200).length >= 50, 'nearly all of the others have their answer')
+    t.equal((await list()).statusCode, 200, 'and all is well afterwards')
+  }
+})
+
+t.test('prepared statements that somebody deallocates', { skip }, async (t) => {
+  const { url } = await start(t)
+  let armed = false
+  let times = 0
+  const { db } = await behind(t, url, () => {
+    let between = true
+    const swallow: string[] = []
+    return {
+      toServer(message) {
+        const atStart = between
+        between = message.type === 'S'
+        if (!armed || !atStart || !['B', 'C'].includes(message.type)) return undefined
+        armed = false
+        times += 1
+        swallow.push('C', 'Z')
+        return [query('deallocate all'), message]
+      },
+      toClient(message) {
+        if (message.type !== swallow[0]) return undefined
+        swallow.shift()
+        return []
+      },
+    }
+  })
+  const { list } = await over(t, db)
+  t.equal((await list()).statusCode, 200, 'all is well at first')
+  for (let i = 1; i <= 3; i++) {
+    armed = true
+    const codes = await Promise.all(Array.from({ length: 20 }, list))
+    t.same(new Set(codes.map(({ statusCode }) => statusCode)), new Set([200]), 'nobody notices')
+    t.equal(times, i, 'that they were deallocated')
+  }
+})
+
+const echo = {
+  array: statement((_, { value }: Given<{ value: unknown }>) => sql<Row>`select ${value}::text[] as value`),
+  json: statement((_, { value }: Given<{ value: unknown }>) => sql<Row>`select ${value}::jsonb as value`),
+  bytes: statement((_, { value }: Given<{ value: unknown }>) => sql<Row>`select ${value}::bytea as value`),
+  time: statement(
+    (_, { value }: Given<{ value: unknown }>) => sql<Row>`select ${value}::timestamptz as value`,
+  ),
+  text: statement((_, { value }: Given<{ value: unknown }>) => sql<Row>`select ${value}::text as value`),
+}
+
+t.test('parameters of every kind', async (t) => {
+  for (const prepare of [true, false]) {
+    const db = await connect({ url: await migratedUrl(), poolMax: 1, prepare })
+    t.teardown(() => db.close())
+    const scope = new UserScope(db, ownerOf('ada'))
+    const read = async (kind: keyof typeof echo, value: unknown) =>
+      (await scope.one(echo[kind], { value })).value
+    t.same(await read('array', ['a', 'b,c', 'd"e', 'f\\g', null, 'NULL', '']), [
+      'a',
+      'b,c',
+      'd"e',
+      'f\\g',
+      null,
+      'NULL',
+      '',
+    ])
+    t.same(await read('array', []), [])
+    t.same(await read('json', { a: [1, { b: 'ä"' }], c: null }), { a: [1, { b: 'ä"' }], c: null })
+    t.same(await read('bytes', Buffer.from([0, 255, 0x27, 0x5c, 10])), Buffer.from([0, 255, 0x27, 0x5c, 10]))
+    t.same(await read('time', new Date('2026-01-31T09:30:00.123Z')), '2026-01-31T09:30:00.123Z')
+    t.same(await read('text', undefined), null, 'undefined is null')
+    t.same(await read('text', 12n), '12')
+    t.same(await read('text', true), 'true')
+
+    const circular: Row = {}
+    circular.self = circular
+    for (const value of [() => 1, Symbol('x'), circular]) {
+      const asked = await Promise.allSettled([
+        scope.all(titles, {}),
+        scope.all(echo.text, { value }),
+        scope.all(echo.text, { value: 'behind' }),
+        scope.transaction([scope.bind(add, { title: 'never' }), scope.bind(echo.text, { value })]),
+      ])
+      t.same(
+        asked.map(({ status }) => status),
+        ['fulfilled', 'rejected', 'fulfilled', 'rejected'],
+        `a ${typeof value} fails its batch alone`,
+      )
+      t.match(asked[1], { reason: TypeError }, 'and is told as a fault of the program')
+    }
+    t.same(await scope.all(titles, {}), [], 'nothing of such a batch is written')
+  }
+})
+
+const insertNote = statement((mine, given: Given<{ id: number; title: string; parent: number | null }>) =>
+  mine
+    .insertInto('notes', { id: given.id, title: given.title, parent: given.parent } as never)
+    .returning('id'),
+)
+
+t.test("what a table's own rules refuse is no fault of the service", async (t) => {
+  const db = await connect({ url: await migratedUrl() })
+  t.teardown(() => db.close())
+  await db.asLogin((login) =>
+    sql`create table notes (
+      user_id text not null, id int, title text check (title <> ''), parent int,
+      primary key (user_id, id), foreign key (user_id, parent) references notes
+    )`
+      .execute(login)
+      .then(() => sql`grant all on notes to taskward_user`.execute(login)),
+  )
+  const scope = new UserScope(db, ownerOf('ada'))
+  const app = await serve(t, db, (app) => {
+    app.post('/notes', async ({ body }) => scope.one(insertNote, body as never))
+  })
+  const post = async (title: string, id: number, parent: number | null = null) => {
+    const response = await app.inject({ method: 'POST', url: '/notes', payload: { id, title, parent } })
+    return [response.statusCode, response.json().code ?? 'made']
+  }
+  t.same(await post('first', 1), [200, 'made'])
+  t.same(await post('again', 1), [409, 'already_exists'], 'a unique key')
+  t.same(await post('child', 2, 99), [409, 'reference_violated'], 'a foreign key')
+  t.same(await post('', 3), [422, 'value_not_allowed'], 'a check')
+  t.same(await post('a\0b', 4), [422, 'text_not_allowed'], 'NUL')
+  t.same(await post('child', 5, 1), [200, 'made'], 'and what follows the rules is made')
+})
