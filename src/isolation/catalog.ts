@@ -121,6 +121,9 @@ const TABLES: Check[] = [
 
 const RIGHTS = sql`array['select', 'insert', 'update', 'delete']`
 
+// A superuser has every right, and none that could be revoked.
+const isSuperuser = sql`(select rolsuper from pg_roles where pg_roles.oid = role.oid)`
+
 const ROLES: Check[] = [
   () => sql`
     select 'grant', format('Role %s is not there.', name), format('create role %I nologin;', name)
@@ -157,10 +160,10 @@ const ROLES: Check[] = [
   () => sql`
     select 'isolation',
       format('Role %s may %s in %s, which is not declared for it.', name, string_agg(verb, ', '), c.oid::regclass),
-      format('revoke all on %s from %I, public;', c.oid::regclass, name)
+      format('revoke %s on %s from %I, public;', string_agg(verb, ', '), c.oid::regclass, name)
     from role, pg_class as c, unnest(${RIGHTS} || array['truncate', 'references', 'trigger']) as verb
     where relkind in ('r', 'p', 'v', 'm', 'f') and relnamespace in (select oid from other_namespace)
-      and c.oid not in (select objid from of_extension)
+      and c.oid not in (select objid from of_extension) and not ${isSuperuser}
       and not exists (select from declared as d
         where d.oid = c.oid and d.is_owned = role.is_owned and verb = any(${RIGHTS}))
       and case when verb in ('select', 'insert', 'update', 'references')
@@ -173,6 +176,7 @@ const ROLES: Check[] = [
     from role, pg_proc as p
     where prosecdef and prorettype not in ('trigger'::regtype, 'event_trigger'::regtype)
       and pronamespace in (select oid from other_namespace) and p.oid not in (select objid from of_extension)
+      and not ${isSuperuser}
       and has_function_privilege(role.oid, p.oid, 'execute')`,
 ]
 
