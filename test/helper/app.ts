@@ -49,13 +49,15 @@ export interface BuildOptions {
   env?: Record<string, string | undefined>
   /** Called with each line of the log. */
   onLog?: (line: string) => void
-  database?: Database
+  /** Default: the database of this file; `null` for that of `env`. */
+  database?: Database | null
 }
 
-/** The whole app on the database of this file; closed when the test ends. */
+/** The whole app; closed when the test ends. */
 export async function build(t: Test, { env, onLog = () => {}, database: db }: BuildOptions = {}) {
   const logger = createLogger({ write: onLog })
-  const app = await buildApp({ env: { ...environment, ...env }, database: db ?? (await database()), logger })
+  const open = db === null ? undefined : (db ?? (await database()))
+  const app = await buildApp({ env: { ...environment, ...env }, database: open, logger })
   t.teardown(() => app.close())
   await app.ready()
   return app

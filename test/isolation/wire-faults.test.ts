@@ -9,15 +9,8 @@ import { readinessOf } from '../../src/migrations/index.ts'
 import type { OwnedTables } from '../../src/tables.ts'
 import { environment, identity } from '../helper/app.ts'
 import { migratedUrl } from '../helper/database.ts'
-import {
-  dataRow,
-  type Message,
-  openWireProxy,
-  query,
-  type Rewriting,
-  sync,
-  textsOf,
-} from '../helper/wire-proxy.ts'
+import type { Message, Rewriting } from '../helper/wire-proxy.ts'
+import { behindProxy, FAULTS, faulty, Injection, SPLITTING } from './wire-faults.ts'
 
 const { TEST_DATABASE_URL } = process.env
 const skip = !TEST_DATABASE_URL && 'needs TEST_DATABASE_URL'
@@ -57,130 +50,10 @@ async function start(t: Test) {
   return { url, admin }
 }
 
-/** A database behind a proxy that rewrites messages. One connection carries the batches, so that they share it. */
-async function behind(
-  t: Test,
-  url: string,
-  rewriting: () => Rewriting,
-  options: Partial<DatabaseOptions> = {},
-) {
-  const proxy = await openWireProxy(t, url, rewriting)
-  const db = await connect({ url: proxy.url, poolMax: 1, statementTimeout: 2000, ...options })
-  t.teardown(() => db.close())
+/** Two users behind a proxy that rewrites messages. */
+async function behind(t: Test, url: string, rewriting: () => Rewriting, options?: Partial<DatabaseOptions>) {
+  const { db, proxy } = await behindProxy(t, url, rewriting, options)
   return { db, proxy, ada: new UserScope(db, ownerOf('ada')), bob: new UserScope(db, ownerOf('bob')) }
-}
-
-const NONCE = /^[\da-f-]{36}:\d+$/
-const isSettings = (message: Message) =>
-  message.type === 'D' && textsOf(message).some((text) => text !== null && NONCE.test(text))
-
-/** Sees the messages of a batch's answer with what they belong to, when it is armed. */
-type Fault = (message: Message, of: { settings: boolean; last: boolean }) => Message[] | undefined
-
-// What a server, or a pooler in front of it, does wrong. `last` is what belongs to the statement, not to its settings.
-const FAULTS: [what: string, fault: () => Fault][] = [
-  [
-    'the settings of another batch',
-    () =>
-      (message, { settings }) =>
-        settings && message.type === 'D'
-          ? [dataRow(textsOf(message).map((text) => (text && NONCE.test(text) ? `${text}9` : text)))]
-          : undefined,
-  ],
-  [
-    'the settings of another user',
-    () =>
-      (message, { settings }) =>
-        settings && message.type === 'D'
-          ? [dataRow(textsOf(message).map((text) => (text === 'ada' || text === 'bob' ? 'eve' : text)))]
-          : undefined,
-  ],
-  [
-    'the settings without their role',
-    () =>
-      (message, { settings }) =>
-        settings && message.type === 'D'
-          ? [dataRow(textsOf(message).map((text) => (text === 'taskward_user' ? 'postgres' : text)))]
-          : undefined,
-  ],
-  [
-    'no settings',
-    () =>
-      (message, { settings }) =>
-        settings && message.type === 'D' ? [] : undefined,
-  ],
-  [
-    'the settings twice',
-    () =>
-      (message, { settings }) =>
-        settings && message.type === 'D' ? [message, message] : undefined,
-  ],
-  [
-    'no completion of the settings',
-    () =>
-      (message, { settings }) =>
-        settings && message.type === 'C' ? [] : undefined,
-  ],
-  [
-    'a completion too few',
-    () =>
-      (message, { last }) =>
-        last && message.type === 'C' ? [] : undefined,
-  ],
-  [
-    'a completion too many',
-    () =>
-      (message, { last }) =>
-        last && message.type === 'C' ? [message, message] : undefined,
-  ],
-  [
-    'an answer cut short',
-    () =>
-      (message, { last }) =>
-        last && ['D', 'C'].includes(message.type) ? [] : undefined,
-  ],
-  [
-    'a row with a column more',
-    () =>
-      (message, { last }) =>
-        last && message.type === 'D' ? [dataRow([...textsOf(message), 'more'])] : undefined,
-  ],
-  [
-    'a row with a column less',
-    () =>
-      (message, { last }) =>
-        last && message.type === 'D' ? [dataRow(textsOf(message).slice(1))] : undefined,
-  ],
-  [
-    'a row without a statement',
-    () => (message) => (message.type === 'Z' ? [dataRow(['hers', 'ada']), message] : undefined),
-  ],
-  [
-    'a suspended portal',
-    () =>
-      (message, { last }) =>
-        last && message.type === 'C' ? [{ type: 's', body: Buffer.alloc(0) }] : undefined,
-  ],
-]
-
-/** Puts a fault on what the server says, once it is armed. */
-function faulty(fault: Fault, isArmed: () => boolean): () => Rewriting {
-  return () => {
-    let completed = 0
-    let settings = true
-    return {
-      toClient(message) {
-        if (message.type === 'D') settings = isSettings(message)
-        const changed = isArmed()
-          ? fault(message, { settings: settings && completed % 2 === 0, last: completed % 2 === 1 })
-          : undefined
-        if (message.type === 'C') completed += 1
-        if (message.type === 'Z') completed = 0
-        if (message.type === 'Z' || message.type === 'C') settings = completed === 0
-        return changed
-      },
-    }
-  }
 }
 
 for (const prepare of [true, false]) {
@@ -212,7 +85,7 @@ for (const prepare of [true, false]) {
         )
         t.match(asked[0], { reason: { name: 'ForeignAnswerError' } }, `${what}: it is known for what it is`)
         t.match(await bob.all(titles, {}), [{ title: 'his', user_id: 'bob' }], 'and the next has its answer')
-        t.equal(proxy.connections(), 2, 'on a connection of its own')
+        t.ok(proxy.connections() > 1, 'on another connection')
       }
     },
   )
@@ -277,39 +150,7 @@ t.test('a server that says FATAL and leaves the connection open', { skip }, asyn
 
 t.test('a pooler that runs settings and statement in different transactions', { skip }, async (t) => {
   const { url } = await start(t)
-  const WAYS: Record<string, Message> = {
-    'Sync behind the settings': sync,
-    'commit between them': query('commit'),
-  }
-  for (const [way, inserted] of Object.entries(WAYS)) {
-    // Puts a message behind the first Execute of each batch, and keeps what it is answered.
-    const splitting = (): Rewriting => {
-      let executed = 0
-      let extended = false
-      const swallow: string[] = []
-      return {
-        toServer(message) {
-          if (['P', 'B'].includes(message.type)) extended = true
-          if (message.type === 'E') executed += 1
-          if (message.type === 'S') executed = 0
-          if (!extended || message.type !== 'E' || executed !== 1) return undefined
-          swallow.push(...(inserted.type === 'Q' ? ['C', 'Z'] : ['Z']))
-          return [message, inserted]
-        },
-        toClient(message) {
-          // The settings are completed, then what was put in, then the statement.
-          if (message.type === 'Z' && swallow[0] === 'Z') {
-            swallow.shift()
-            return []
-          }
-          if (message.type === 'C' && message.body.toString().startsWith('COMMIT') && swallow[0] === 'C') {
-            swallow.shift()
-            return []
-          }
-          return undefined
-        },
-      }
-    }
+  for (const [way, splitting] of Object.entries(SPLITTING)) {
     const off = await behind(t, url, splitting, { prepare: false })
     await t.rejects(
       off.ada.all(titles, {}),
@@ -441,35 +282,15 @@ t.test('a first use of a statement that fails, with others behind it', { skip },
 
 t.test('prepared statements that somebody deallocates', { skip }, async (t) => {
   const { url } = await start(t)
-  let armed = false
-  let times = 0
-  const { db } = await behind(t, url, () => {
-    let between = true
-    const swallow: string[] = []
-    return {
-      toServer(message) {
-        const atStart = between
-        between = message.type === 'S'
-        if (!armed || !atStart || !['B', 'C'].includes(message.type)) return undefined
-        armed = false
-        times += 1
-        swallow.push('C', 'Z')
-        return [query('deallocate all'), message]
-      },
-      toClient(message) {
-        if (message.type !== swallow[0]) return undefined
-        swallow.shift()
-        return []
-      },
-    }
-  })
+  const injection = new Injection()
+  const { db } = await behind(t, url, injection.rewriting)
   const { list } = await over(t, db)
   t.equal((await list()).statusCode, 200, 'all is well at first')
   for (let i = 1; i <= 3; i++) {
-    armed = true
+    injection.arm('deallocate all')
     const codes = await Promise.all(Array.from({ length: 20 }, list))
     t.same(new Set(codes.map(({ statusCode }) => statusCode)), new Set([200]), 'nobody notices')
-    t.equal(times, i, 'that they were deallocated')
+    t.equal(injection.times, i, 'that they were deallocated')
   }
 })
 
@@ -490,22 +311,18 @@ t.test('parameters of every kind', async (t) => {
     const scope = new UserScope(db, ownerOf('ada'))
     const read = async (kind: keyof typeof echo, value: unknown) =>
       (await scope.one(echo[kind], { value })).value
-    t.same(await read('array', ['a', 'b,c', 'd"e', 'f\\g', null, 'NULL', '']), [
-      'a',
-      'b,c',
-      'd"e',
-      'f\\g',
-      null,
-      'NULL',
-      '',
-    ])
-    t.same(await read('array', []), [])
-    t.same(await read('json', { a: [1, { b: 'ä"' }], c: null }), { a: [1, { b: 'ä"' }], c: null })
-    t.same(await read('bytes', Buffer.from([0, 255, 0x27, 0x5c, 10])), Buffer.from([0, 255, 0x27, 0x5c, 10]))
-    t.same(await read('time', new Date('2026-01-31T09:30:00.123Z')), '2026-01-31T09:30:00.123Z')
+    for (const [kind, value, expected = value] of [
+      ['array', ['a', 'b,c', 'd"e', 'f\\g', null, 'NULL', '']],
+      ['array', []],
+      ['json', { a: [1, { b: 'ä"' }], c: null }],
+      ['bytes', Buffer.from([0, 255, 0x27, 0x5c, 10])],
+      ['time', new Date('2026-01-31T09:30:00.123Z'), '2026-01-31T09:30:00.123Z'],
+      ['text', 12n, '12'],
+      ['text', true, 'true'],
+    ] as [keyof typeof echo, unknown, unknown?][]) {
+      t.same(await read(kind, value), expected, `${kind} ${String(value)}`)
+    }
     t.same(await read('text', undefined), null, 'undefined is null')
-    t.same(await read('text', 12n), '12')
-    t.same(await read('text', true), 'true')
 
     const circular: Row = {}
     circular.self = circular
@@ -552,10 +369,10 @@ t.test("what a table's own rules refuse is no fault of the service", async (t) =
     const response = await app.inject({ method: 'POST', url: '/notes', payload: { id, title, parent } })
     return [response.statusCode, response.json().code ?? 'made']
   }
-  t.same(await post('first', 1), [200, 'made'])
+  t.same(await post('first', 1), [200, 'made'], 'what follows the rules is made')
   t.same(await post('again', 1), [409, 'already_exists'], 'a unique key')
   t.same(await post('child', 2, 99), [409, 'reference_violated'], 'a foreign key')
   t.same(await post('', 3), [422, 'value_not_allowed'], 'a check')
   t.same(await post('a\0b', 4), [422, 'text_not_allowed'], 'NUL')
-  t.same(await post('child', 5, 1), [200, 'made'], 'and what follows the rules is made')
+  t.same(await post('child', 5, 1), [200, 'made'], 'and so is what refers to it')
 })

@@ -1,0 +1,319 @@
+import { type Kysely, sql } from 'kysely'
+import pg from 'pg'
+import t from 'tap'
+import type { Database } from '../../src/database/index.ts'
+import { isolate } from '../../src/isolation/index.ts'
+import { diagnose, migrate, readinessOf } from '../../src/migrations/index.ts'
+import { isolation, type OwnedTables } from '../../src/tables.ts'
+import { Tasks } from '../../src/tasks.ts'
+import { build, identity } from '../helper/app.ts'
+import { databaseUrl, migratedUrl, openDatabase } from '../helper/database.ts'
+import { asRole, scopeOf } from '../helper/sql.ts'
+import { CATALOG_MUTANTS } from './catalog-faults.ts'
+import { openWireProxy } from '../helper/wire-proxy.ts'
+import { behindProxy, Injection, SPLITTING } from './wire-faults.ts'
+
+const { TEST_DATABASE_URL } = process.env
+
+/** Runs several statements, one after the other. */
+async function run(db: Kysely<never>, text: string): Promise<void> {
+  for (const one of text.split(';').filter((part) => part.trim())) await sql.raw(one).execute(db)
+}
+
+/** The SQL at the end of a sentence of doctor. */
+const repairIn = (sentence: string) => /(?:\. |must run: )(.*)$/.exec(sentence)?.[1] ?? ''
+
+t.test('each fault of the catalog is found, named and repaired', async (t) => {
+  const db = await openDatabase()
+  const ready = readinessOf(db)
+  await ready()
+  t.same(await diagnose(db), [], 'all is well at first')
+  const here = Object.entries(CATALOG_MUTANTS).filter(([, { roles }]) => !roles)
+  for (const [what, { found, sql: text, decision }] of here) {
+    await db.asLogin((login) => run(login, text))
+    await t.rejects(ready(), { statusCode: 503, code: 'isolation_broken' }, `${what}: /ready is 503`)
+    const sentences = await diagnose(db)
+    t.ok(
+      sentences.some((sentence) => sentence.includes(found)),
+      `doctor says: ${sentences.join(' | ')}`,
+    )
+    if (decision) await db.asLogin((login) => run(login, decision))
+    // The rights that a table had may be seen to be gone only when its owner is the right one again.
+    for (let round = 1; round <= 2; round++) {
+      for (const sentence of await diagnose(db)) await db.asLogin((login) => run(login, repairIn(sentence)))
+    }
+    t.same(await diagnose(db), [], 'with the repair all is well again')
+    await ready()
+    await db.asLogin((login) => run(login, CLEANUP))
+  }
+  const app = await build(t, { database: db })
+  t.equal((await app.inject('/ready')).statusCode, 200, '/ready is 200 at last')
+  await db.asLogin((login) => run(login, CATALOG_MUTANTS['not forced']?.sql ?? ''))
+  const response = await app.inject('/ready')
+  t.match(
+    [response.statusCode, response.json().code],
+    [503, 'isolation_broken'],
+    'and says what is wrong over HTTP',
+  )
+})
+
+// What is left of the faults once nobody can reach it.
+const CLEANUP = `drop view if exists task_titles; drop materialized view if exists task_copy; 
+  drop function if exists all_tasks(); drop schema if exists archive cascade`
+
+class Rollback extends Error {}
+
+/** Runs in a transaction that is rolled back: roles belong to the whole cluster. */
+async function rolledBack(db: Database, use: (trx: Kysely<never>) => Promise<void>): Promise<void> {
+  await db
+    .asLogin((login) =>
+      login.transaction().execute(async (trx) => {
+        await use(trx)
+        throw new Rollback()
+      }),
+    )
+    .catch((error) => {
+      if (!(error instanceof Rollback)) throw error
+    })
+}
+
+t.test('each fault of a role is found, named and repaired', async (t) => {
+  const db = await openDatabase()
+  for (const [what, { found, sql: text, roles }] of Object.entries(CATALOG_MUTANTS)) {
+    if (!roles) continue
+    await rolledBack(db, async (trx) => {
+      await run(trx, text)
+      const inside: Database = { ...db, asLogin: (use) => use(trx) }
+      await t.rejects(
+        readinessOf(inside)(),
+        { statusCode: 503, code: 'isolation_broken' },
+        `${what}: /ready is 503`,
+      )
+      const faults = await isolation.compareCatalog(trx, true)
+      t.ok(
+        faults.some(({ fault }) => fault.includes(found)),
+        `it says: ${faults.map(({ fault }) => fault).join(' | ')}`,
+      )
+      for (const { repair } of faults) await run(trx, repair)
+      t.same(await isolation.compareCatalog(trx, true), [], 'with the repair all is well again')
+    })
+  }
+  t.same(await diagnose(db), [], 'nothing of it is left')
+})
+
+t.test('what is declared as accepted, or as the table of another service, is no fault', async (t) => {
+  const db = await openDatabase()
+  const { accepting, foreign } = {
+    accepting: declare({ accepted: ['one_title', 'by_id', 'of_task'], foreign: [] }),
+    foreign: declare({ accepted: [], foreign: ['notes'] }),
+  }
+  const faults = (of: typeof accepting) => db.asLogin((login) => of.compareCatalog(login, db.rls))
+  await db.asLogin((login) =>
+    run(
+      login,
+      `${CATALOG_MUTANTS['a unique index without the owner']?.sql}; ${CATALOG_MUTANTS['a foreign key without the owner']?.sql}`,
+    ),
+  )
+  t.same(await faults(accepting), [], 'accepted keys')
+  t.equal((await faults(foreign)).length, 3, 'which are found where they are not accepted')
+  await db.asLogin((login) =>
+    run(login, 'drop table remarks; alter table tasks drop constraint by_id; drop index one_title'),
+  )
+  await db.asLogin((login) => run(login, 'create table notes (user_id text)'))
+  t.same(await faults(foreign), [], 'a table of another service')
+  t.match(await faults(accepting), [{ fault: /notes/ }], 'which is found where it is not declared')
+})
+
+function declare(options: { accepted: string[]; foreign: string[] }) {
+  return isolate<never, OwnedTables, Record<string, unknown>>({
+    owner: { user_id: () => '' },
+    settings: 'app',
+    roles: { owned: 'taskward_user', shared: 'taskward_service' },
+    owned: { tasks: { key: 'id' } },
+    shared: { accounts: true, refresh_tokens: true },
+    ...options,
+  }).isolation
+}
+
+t.test('a table whose migration forgot protect() is found at start', async (t) => {
+  const db = await openDatabase()
+  const { isolation, protect } = isolate<
+    never,
+    OwnedTables & { notes: { user_id: string; id: number } },
+    Record<string, unknown>
+  >({
+    owner: { user_id: () => '' },
+    settings: 'app',
+    roles: { owned: 'taskward_user', shared: 'taskward_service' },
+    owned: { tasks: { key: 'id' }, notes: { key: 'id' } },
+    shared: { accounts: true, refresh_tokens: true },
+  })
+  const compare = () => db.asLogin((login) => isolation.compareCatalog(login, db.rls))
+  t.match(
+    await compare(),
+    [{ fault: 'Table notes is declared, but is not there.' }],
+    'a table without a migration',
+  )
+  await db.asLogin((login) =>
+    run(
+      login,
+      `create table notes (user_id varchar(255) not null, id int, primary key (user_id, id));
+      grant select, insert, update, delete on notes to taskward_user`,
+    ),
+  )
+  t.match(
+    (await compare()).map(({ fault }) => fault),
+    [
+      'Row-level security is not enabled and forced on notes.',
+      'Table notes has no policy own_rows as declared',
+    ],
+    'a table without protection',
+  )
+  for (const { repair } of await compare()) await db.asLogin((login) => run(login, repair))
+  t.same(await compare(), [], 'what is said to repair it does')
+  await db.asLogin((login) => protect(login, 'notes'))
+  t.same(await compare(), [], 'and protect() makes the same')
+})
+
+t.test('two owner columns', async (t) => {
+  const db = await openDatabase()
+  const { isolation, protect } = isolate<
+    never,
+    { papers: { org_id: string; user_id: string; id: number } },
+    Record<never, never>
+  >({
+    owner: { org_id: () => '', user_id: () => '' },
+    settings: 'app',
+    roles: { owned: 'taskward_user', shared: 'taskward_service' },
+    owned: { papers: { key: 'id' } },
+    shared: {},
+    foreign: ['tasks'],
+  })
+  await db.asLogin(async (login) => {
+    await run(
+      login,
+      `create table papers (org_id text, user_id text, id int, primary key (org_id, user_id, id)); grant select, insert, update, delete on papers to taskward_user`,
+    )
+    await protect(login, 'papers')
+  })
+  const compare = async () =>
+    (await db.asLogin((login) => isolation.compareCatalog(login, false))).map(({ fault }) => fault)
+  t.same(await compare(), [], 'the policy that protect() makes is the declared one')
+  await db.asLogin((login) => run(login, 'create unique index half on papers (org_id, id)'))
+  t.match(await compare(), [/unique index half/], 'half of the owner is not enough')
+})
+
+t.test('partitions', async (t) => {
+  const db = await openDatabase()
+  const { isolation, protect } = isolate<
+    never,
+    { papers: { user_id: string; id: number } },
+    Record<string, unknown>
+  >({
+    owner: { user_id: () => '' },
+    settings: 'app',
+    roles: { owned: 'taskward_user', shared: 'taskward_service' },
+    owned: { papers: { key: 'id' } },
+    shared: { accounts: true, refresh_tokens: true },
+    foreign: ['tasks'],
+  })
+  const compare = () => db.asLogin((login) => isolation.compareCatalog(login, db.rls))
+  await db.asLogin(async (login) => {
+    await run(
+      login,
+      `revoke all on tasks from taskward_user;
+      create table papers (user_id text, id int, primary key (user_id, id)) partition by hash (user_id);
+      create table papers_0 partition of papers for values with (modulus 1, remainder 0);
+      grant select, insert, update, delete on papers to taskward_user`,
+    )
+    await protect(login, 'papers')
+  })
+  t.same(await compare(), [], 'are no fault as long as no role reaches them')
+  await db.asLogin((login) => run(login, 'grant select on papers_0 to taskward_user'))
+  const faults = await compare()
+  t.match(
+    faults,
+    [{ fault: 'Role taskward_user may select in papers_0' }],
+    "are not bound by their table's policy",
+  )
+  for (const { repair } of faults) await db.asLogin((login) => run(login, repair))
+  t.same(await compare(), [], 'and are out of reach again')
+})
+
+t.test('a temporary table does not stand in for a real one', async (t) => {
+  const db = await openDatabase({ poolMax: 1 })
+  await migrate(db) // rights on a database are not copied with it
+  const rights = await db.asLogin((login) =>
+    sql<{
+      may: boolean
+    }>`select has_database_privilege('taskward_user', current_database(), 'temporary') as may`.execute(login),
+  )
+  t.same(rights.rows, [{ may: false }], 'the right to make one is revoked')
+  await t.rejects(
+    asRole(db, { user: 'eve' }, 'create temp table tasks (like public.tasks)'),
+    { code: '42501' },
+    'so it is refused',
+  )
+
+  if (db.embedded) return
+  // Where one was made all the same, on the very connection that requests share.
+  const injection = new Injection()
+  const { db: shared } = await behindProxy(t, await migratedUrl(), injection.rewriting)
+  const [ada, bob] = [new Tasks(await scopeOf(shared, 'ada')), new Tasks(await scopeOf(shared, 'bob'))]
+  await bob.create({ title: 'his' })
+  const page = { skip: 0, limit: 10 }
+  await bob.list(page)
+  injection.arm('create temp table tasks (like public.tasks including all)')
+  await ada.create({ title: 'hers' })
+  t.equal(injection.times, 1, 'there is a temporary table tasks')
+  t.match(await ada.list(page), { tasks: [{ title: 'hers' }] }, 'her task went to the real one')
+  t.match(await bob.list(page), { tasks: [{ title: 'his' }] }, 'and his are read from it')
+  injection.arm('discard temp')
+  t.match(await ada.list(page), { tasks: [{ title: 'hers' }] }, 'and stay without it')
+  t.equal(injection.times, 2, 'there is none any more')
+})
+
+t.test('a login that owns nothing', { skip: !TEST_DATABASE_URL && 'needs TEST_DATABASE_URL' }, async (t) => {
+  const owner = await databaseUrl()
+  const admin = new pg.Client({ connectionString: owner })
+  await admin.connect()
+  const login = `owns_nothing_${process.pid}`
+  await admin.query(`create role ${login} login password 'x' nosuperuser nobypassrls`)
+  t.teardown(async () => {
+    await admin.query(`drop owned by ${login} cascade; drop role ${login}`)
+    await admin.end()
+  })
+  const url = new URL(owner)
+  url.username = login
+  url.password = 'x'
+
+  const app = await build(t, { env: { DATABASE_URL: url.href, DATABASE_OWNER_URL: owner }, database: null })
+  t.equal((await app.inject('/ready')).statusCode, 200, 'the service is ready: the owner has migrated')
+  const [ada, bob] = await Promise.all([identity(), identity()])
+  const add = (headers: Record<string, string>, to = app) =>
+    to.inject({ method: 'POST', url: '/todos', headers, payload: { title: 'x' } })
+  t.equal((await add(ada.headers)).statusCode, 201, 'a task is made')
+  t.equal((await app.inject({ url: '/todos', headers: ada.headers })).json().length, 1, 'and listed')
+  t.equal((await app.inject({ url: '/todos', headers: bob.headers })).json().length, 0, 'to its owner alone')
+  const { rows } = await admin.query('select count(*)::int as n from pg_class where relowner = $1::regrole', [
+    login,
+  ])
+  t.equal(rows[0].n, 0, 'the login owns nothing')
+
+  // A pooler that loses the settings: the statement runs as the login.
+  for (const [way, splitting] of Object.entries(SPLITTING)) {
+    const proxy = await openWireProxy(t, url.href, splitting)
+    const app = await build(t, {
+      env: { DATABASE_URL: proxy.url, DATABASE_OWNER_URL: owner },
+      database: null,
+    })
+    const { headers } = ada
+    t.same(
+      (await app.inject({ url: '/todos', headers })).json(),
+      [],
+      `${way}: not even one's own rows are read`,
+    )
+    t.equal((await add(ada.headers, app)).statusCode, 500, 'and none are written')
+    t.equal((await app.inject('/ready')).statusCode, 503, 'and it is not ready')
+  }
+})
