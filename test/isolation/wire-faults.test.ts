@@ -40,6 +40,16 @@ const add = statement((mine, { title }: Given<{ title: string }>) =>
 )
 const role = statement(() => sql<Row>`select current_user::text as role`)
 
+const echo = {
+  array: statement((_, { value }: Given<{ value: unknown }>) => sql<Row>`select ${value}::text[] as value`),
+  json: statement((_, { value }: Given<{ value: unknown }>) => sql<Row>`select ${value}::jsonb as value`),
+  bytes: statement((_, { value }: Given<{ value: unknown }>) => sql<Row>`select ${value}::bytea as value`),
+  time: statement(
+    (_, { value }: Given<{ value: unknown }>) => sql<Row>`select ${value}::timestamptz as value`,
+  ),
+  text: statement((_, { value }: Given<{ value: unknown }>) => sql<Row>`select ${value}::text as value`),
+}
+
 /** Tasks of ada and bob on a new database, which is reached directly. */
 async function start(t: Test) {
   const url = await migratedUrl()
@@ -110,10 +120,21 @@ t.test('answers that change places', { skip }, async (t) => {
       },
     }
   })
-  await ada.all(titles, {})
-  armed = true
-  const asked = await Promise.allSettled([ada.all(titles, {}), bob.all(titles, {})])
-  t.match(asked, [{ reason: { name: 'ForeignAnswerError' } }, { status: 'rejected' }], 'neither is delivered')
+  const pairs = {
+    'of two users': () => [ada.all(titles, {}), bob.all(titles, {})],
+    'of one user': () => [ada.one(echo.text, { value: 'first' }), ada.one(echo.text, { value: 'second' })],
+  }
+  for (const [whose, ask] of Object.entries(pairs)) {
+    armed = false
+    await Promise.all(ask())
+    armed = true
+    const asked = await Promise.allSettled<unknown>(ask())
+    t.match(
+      asked,
+      [{ reason: { name: 'ForeignAnswerError' } }, { status: 'rejected' }],
+      `${whose}: neither is delivered`,
+    )
+  }
 })
 
 t.test('a server that says FATAL and leaves the connection open', { skip }, async (t) => {
@@ -293,16 +314,6 @@ t.test('prepared statements that somebody deallocates', { skip }, async (t) => {
     t.equal(injection.times, i, 'that they were deallocated')
   }
 })
-
-const echo = {
-  array: statement((_, { value }: Given<{ value: unknown }>) => sql<Row>`select ${value}::text[] as value`),
-  json: statement((_, { value }: Given<{ value: unknown }>) => sql<Row>`select ${value}::jsonb as value`),
-  bytes: statement((_, { value }: Given<{ value: unknown }>) => sql<Row>`select ${value}::bytea as value`),
-  time: statement(
-    (_, { value }: Given<{ value: unknown }>) => sql<Row>`select ${value}::timestamptz as value`,
-  ),
-  text: statement((_, { value }: Given<{ value: unknown }>) => sql<Row>`select ${value}::text as value`),
-}
 
 t.test('parameters of every kind', async (t) => {
   for (const prepare of [true, false]) {
