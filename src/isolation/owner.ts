@@ -15,7 +15,7 @@ export class Owner {
   constructor(key: typeof KEY, columns: OwnerColumns<never> | undefined, values: readonly string[]) {
     if (key !== KEY) throw new TypeError('only the function of claimOwners() makes an owner')
     this.#columns = columns
-    this.#values = values
+    this.#values = Object.freeze(values)
   }
 
   /**

@@ -88,6 +88,7 @@ export class Statement<Values, Row, Of extends Audience> {
   readonly #columns: readonly string[]
   readonly #owner: OwnerColumns<never>
   readonly #settings: Settings
+  readonly #declaration: Declaration
   // Type-level only, never set.
   declare readonly of: Of
   declare readonly row: Row
@@ -109,7 +110,8 @@ export class Statement<Values, Row, Of extends Audience> {
     this.#columns = declaration.owner
     this.#owner = owner
     this.#settings = settings
-    Object.freeze(this) // what was proved is what is run
+    this.#declaration = declaration
+    Object.freeze(this) // what was proved is what is sent
   }
 
   /** The statement for one owner, with the values by name as its parameters $1, $2, … */
@@ -120,7 +122,7 @@ export class Statement<Values, Row, Of extends Audience> {
       if (parameter instanceof OwnerPlaceholder) return owned[this.#columns.indexOf(parameter.name)]
       return values[parameter.name as keyof Values]
     })
-    return new ScopedStatement(KEY, this, parameters, owned, this.#settings)
+    return new ScopedStatement(KEY, this, parameters, owned, this.#settings, this.#declaration)
   }
 }
 
@@ -134,6 +136,7 @@ export class ScopedStatement implements BoundStatement {
   readonly writes: boolean
   readonly #owner: readonly string[]
   readonly #settings: Settings
+  readonly #declaration: Declaration
 
   constructor(
     key: typeof KEY,
@@ -146,6 +149,7 @@ export class ScopedStatement implements BoundStatement {
     parameters: readonly unknown[],
     owner: readonly string[],
     settings: Settings,
+    declaration: Declaration,
   ) {
     if (key !== KEY) throw new TypeError('only a scope binds a statement')
     this.name = name
@@ -155,7 +159,16 @@ export class ScopedStatement implements BoundStatement {
     this.parameters = Object.freeze(parameters)
     this.#owner = owner
     this.#settings = settings
+    this.#declaration = declaration
     Object.freeze(this)
+  }
+
+  /**
+   * What proved it.
+   * @throws TypeError for anything that no scope has made
+   */
+  static declarationOf(statement: ScopedStatement): Declaration {
+    return statement.#declaration
   }
 
   /**
