@@ -4,6 +4,7 @@ import type { Config } from '../src/config.ts'
 import { connect, type Database } from '../src/database/index.ts'
 import { SharedScope, UserScope } from '../src/isolation/index.ts'
 import { migrate, readinessOf } from '../src/migrations/index.ts'
+import { isolation } from '../src/tables.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -64,10 +65,11 @@ export default fp<DatabasePluginOptions>(
       )
 
     app.decorate('database', { check: readinessOf(db), rls: db.rls })
-    app.decorate('sharedScope', new SharedScope(db))
+    const runner = isolation.confine(db)
+    app.decorate('sharedScope', new SharedScope(runner))
     app.decorateRequest('scope', {
       getter() {
-        return new UserScope(db, this.owner)
+        return new UserScope(runner, this.owner)
       },
     })
   },

@@ -4,6 +4,7 @@ import { nobody, type Owner, type OwnerColumns, ownersOf } from './owner.ts'
 import { type CatalogFault, compareCatalog, type Expected } from './catalog.ts'
 import { grantRoles, missingGrants } from './roles.ts'
 import { protect } from './row-level-security.ts'
+import { confined, type Runner } from './scope.ts'
 import { Settings } from './settings.ts'
 import {
   type Audience,
@@ -140,6 +141,8 @@ export function isolate<Principal, Owned, Shared>(options: IsolateOptions<Princi
       statements: statements as readonly Statement<any, unknown, 'owner'>[],
       /** What the guard proves statements against. */
       declaration,
+      /** For the scopes of requests: runs the statements of this declaration, and of no other. */
+      confine: (runner: Runner): Runner => confined(runner, declaration),
       tables: tables as readonly OwnedTable[],
       /** One statement under each role, which reads nothing. */
       probes: probes as readonly ScopedStatement[],

@@ -1,10 +1,25 @@
 import { nobody, type Owner } from './owner.ts'
-import type { Audience, ScopedStatement, Statement } from './statement.ts'
+import type { Declaration } from './guard/index.ts'
+import { type Audience, ScopedStatement, type Statement } from './statement.ts'
 
 /** What runs statements: the README has a small one. */
 export interface Runner {
   /** Runs statements in one transaction. Returns the rows of each. */
   run(statements: readonly ScopedStatement[]): Promise<unknown[][]>
+}
+
+/**
+ * The runner, but for statements of one declaration alone: whoever makes another one, with owners of their own, cannot
+ * run anything by it.
+ */
+export function confined(runner: Runner, declaration: Declaration): Runner {
+  return {
+    async run(statements) {
+      if (statements.some((statement) => ScopedStatement.declarationOf(statement) !== declaration))
+        throw new TypeError('this statement is of another declaration')
+      return runner.run(statements)
+    },
+  }
 }
 
 abstract class Scope<Of extends Audience> {
