@@ -242,7 +242,7 @@ t.test('values that no Date can hold, and sessions of other styles', { skip }, a
     t.equal(response.statusCode, 200, `${style}: the list is answered`)
     const read = response.json<{ created_at: string }[]>().map(({ created_at }) => created_at)
     t.same(
-      read.reverse(),
+      read.toReversed(),
       values.map(([, text]) => text),
       'with the right values',
     )
