@@ -24,7 +24,7 @@ async function run(db: Kysely<never>, text: string): Promise<void> {
 const repairIn = (sentence: string) => /(?:\. |must run: )(.*)$/.exec(sentence)?.[1] ?? ''
 
 t.test('each fault of the catalog is found, named and repaired', async (t) => {
-  const db = await openDatabase()
+  const db = await openDatabase(t)
   const ready = readinessOf(db)
   await ready()
   t.same(await diagnose(db), [], 'all is well at first')
@@ -78,7 +78,7 @@ async function rolledBack(db: Database, use: (trx: Kysely<never>) => Promise<voi
 }
 
 t.test('each fault of a role is found, named and repaired', async (t) => {
-  const db = await openDatabase()
+  const db = await openDatabase(t)
   for (const [what, { found, sql: text, roles }] of Object.entries(CATALOG_MUTANTS)) {
     if (!roles) continue
     await rolledBack(db, async (trx) => {
@@ -102,7 +102,7 @@ t.test('each fault of a role is found, named and repaired', async (t) => {
 })
 
 t.test('what is declared as accepted, or as the table of another service, is no fault', async (t) => {
-  const db = await openDatabase()
+  const db = await openDatabase(t)
   const { accepting, foreign } = {
     accepting: declare({ accepted: ['one_title', 'by_id', 'of_task'], foreign: [] }),
     foreign: declare({ accepted: [], foreign: ['notes'] }),
@@ -136,7 +136,7 @@ function declare(options: { accepted: string[]; foreign: string[] }) {
 }
 
 t.test('a table whose migration forgot protect() is found at start', async (t) => {
-  const db = await openDatabase()
+  const db = await openDatabase(t)
   const { isolation, protect } = isolate<
     never,
     OwnedTables & { notes: { user_id: string; id: number } },
@@ -176,7 +176,7 @@ t.test('a table whose migration forgot protect() is found at start', async (t) =
 })
 
 t.test('two owner columns', async (t) => {
-  const db = await openDatabase()
+  const db = await openDatabase(t)
   const { isolation, protect } = isolate<
     never,
     { papers: { org_id: string; user_id: string; id: number } },
@@ -204,7 +204,7 @@ t.test('two owner columns', async (t) => {
 })
 
 t.test('partitions', async (t) => {
-  const db = await openDatabase()
+  const db = await openDatabase(t)
   const { isolation, protect } = isolate<
     never,
     { papers: { user_id: string; id: number } },
