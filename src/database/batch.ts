@@ -150,6 +150,7 @@ class Batch extends pg.Query {
   /** Hangs up: after a foreign answer, no later answer on this connection can be trusted. */
   #refuse(what: string): void {
     const wire = this.#wire as Wire
+    if (cut.has(wire)) return
     const error = new ForeignAnswerError(what)
     cut.set(wire, error)
     wire.stream.destroy(error)

@@ -16,7 +16,7 @@ import {
 } from '../helper/accounts.ts'
 import { type App, build, identity } from '../helper/app.ts'
 import { database } from '../helper/database.ts'
-import { failing } from '../helper/sql.ts'
+import { asRole, failing } from '../helper/sql.ts'
 import { refusal } from '../helper/http.ts'
 
 const erase = (app: App, headers: Record<string, string>, payload?: object) =>
@@ -123,6 +123,16 @@ t.test('export', async (t) => {
     tasks.slice(0, 100).map((task: Record<string, unknown>) => shown.map((field) => task[field])),
     list.map((task) => Object.values(task)),
     'tasks are as in a list',
+  )
+  const columns = await asRole(
+    await database(),
+    {},
+    "select attname as name from pg_attribute where attrelid = 'tasks'::regclass and attnum > 0 and not attisdropped",
+  )
+  t.strictSame(
+    Object.keys(tasks[0]).toSorted(),
+    columns.map(({ name }) => name).toSorted(),
+    'each has every column of the table, and nothing else',
   )
 
   const other = (await app.inject({ url: '/me/export', headers: bob.headers })).json()

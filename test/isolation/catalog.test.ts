@@ -241,7 +241,7 @@ t.test('partitions', async (t) => {
 })
 
 t.test('a temporary table does not stand in for a real one', async (t) => {
-  const db = await openDatabase({ poolMax: 1 })
+  const db = await openDatabase(t, { poolMax: 1 })
   await migrate(db) // rights on a database are not copied with it
   const rights = await db.asLogin((login) =>
     sql<{
