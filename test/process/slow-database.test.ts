@@ -10,7 +10,7 @@ const skip = !process.env.TEST_DATABASE_URL && 'needs TEST_DATABASE_URL'
 
 t.test('a database that suddenly goes silent', { skip }, async (t) => {
   const proxy = await openProxy(t, await migratedUrl())
-  const database = await connect({ url: proxy.url, statementTimeout: 500 })
+  const database = await connect({ url: proxy.url, statementTimeout: 3000 })
   t.teardown(() => database.close())
   const app = await build(t, { database })
   const { headers } = await identity()
