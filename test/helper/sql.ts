@@ -1,4 +1,4 @@
-import { CompiledQuery, sql } from 'kysely'
+import { CompiledQuery, type Kysely, sql } from 'kysely'
 import { buildApp } from '../../src/app.ts'
 import type { Database } from '../../src/database/index.ts'
 import { createLogger } from '../../src/log.ts'
@@ -20,6 +20,19 @@ export function asRole(
       return rows as Record<string, unknown>[]
     }),
   )
+}
+
+/** Runs several statements, one after the other; none holds a semicolon. */
+export async function runAll(db: Kysely<never>, text: string): Promise<void> {
+  for (const one of text.split(';').filter((part) => part.trim())) await sql.raw(one).execute(db)
+}
+
+/** Runs in a transaction of the login that is rolled back. */
+export async function rolledBack<T>(db: Database, use: (trx: Kysely<never>) => Promise<T>): Promise<T> {
+  return db.asLogin(async (login) => {
+    const trx = await login.startTransaction().execute()
+    return use(trx).finally(() => trx.rollback().execute())
+  })
 }
 
 /** A scope as requests get it: only a verified token gives one. */

@@ -1,4 +1,4 @@
-import { type Kysely, sql } from 'kysely'
+import { sql } from 'kysely'
 import pg from 'pg'
 import t from 'tap'
 import type { Database } from '../../src/database/index.ts'
@@ -8,17 +8,12 @@ import { isolation, type OwnedTables } from '../../src/tables.ts'
 import { Tasks } from '../../src/tasks.ts'
 import { build, identity } from '../helper/app.ts'
 import { databaseUrl, migratedUrl, openDatabase } from '../helper/database.ts'
-import { asRole, scopeOf } from '../helper/sql.ts'
+import { asRole, rolledBack, runAll, scopeOf } from '../helper/sql.ts'
 import { CATALOG_MUTANTS } from './catalog-faults.ts'
 import { openWireProxy } from '../helper/wire-proxy.ts'
 import { behindProxy, Injection, SPLITTING } from './wire-faults.ts'
 
 const { TEST_DATABASE_URL } = process.env
-
-/** Runs several statements, one after the other. */
-async function run(db: Kysely<never>, text: string): Promise<void> {
-  for (const one of text.split(';').filter((part) => part.trim())) await sql.raw(one).execute(db)
-}
 
 /** The SQL at the end of a sentence of doctor. */
 const repairIn = (sentence: string) => /(?:\. |must run: )(.*)$/.exec(sentence)?.[1] ?? ''
@@ -30,25 +25,26 @@ t.test('each fault of the catalog is found, named and repaired', async (t) => {
   t.same(await diagnose(db), [], 'all is well at first')
   const here = Object.entries(CATALOG_MUTANTS).filter(([, { roles }]) => !roles)
   for (const [what, { found, sql: text, decision }] of here) {
-    await db.asLogin((login) => run(login, text))
+    await db.asLogin((login) => runAll(login, text))
     await t.rejects(ready(), { statusCode: 503, code: 'isolation_broken' }, `${what}: /ready is 503`)
     const sentences = await diagnose(db)
     t.ok(
       sentences.some((sentence) => sentence.includes(found)),
       `doctor says: ${sentences.join(' | ')}`,
     )
-    if (decision) await db.asLogin((login) => run(login, decision))
+    if (decision) await db.asLogin((login) => runAll(login, decision))
     // The rights that a table had may be seen to be gone only when its owner is the right one again.
     for (let round = 1; round <= 2; round++) {
-      for (const sentence of await diagnose(db)) await db.asLogin((login) => run(login, repairIn(sentence)))
+      for (const sentence of await diagnose(db))
+        await db.asLogin((login) => runAll(login, repairIn(sentence)))
     }
     t.same(await diagnose(db), [], 'with the repair all is well again')
     await ready()
-    await db.asLogin((login) => run(login, CLEANUP))
+    await db.asLogin((login) => runAll(login, CLEANUP))
   }
   const app = await build(t, { database: db })
   t.equal((await app.inject('/ready')).statusCode, 200, '/ready is 200 at last')
-  await db.asLogin((login) => run(login, CATALOG_MUTANTS['not forced']?.sql ?? ''))
+  await db.asLogin((login) => runAll(login, CATALOG_MUTANTS['not forced']?.sql ?? ''))
   const response = await app.inject('/ready')
   t.match(
     [response.statusCode, response.json().code],
@@ -61,28 +57,12 @@ t.test('each fault of the catalog is found, named and repaired', async (t) => {
 const CLEANUP = `drop view if exists task_titles; drop materialized view if exists task_copy; 
   drop function if exists all_tasks(); drop schema if exists archive cascade`
 
-class Rollback extends Error {}
-
-/** Runs in a transaction that is rolled back: roles belong to the whole cluster. */
-async function rolledBack(db: Database, use: (trx: Kysely<never>) => Promise<void>): Promise<void> {
-  await db
-    .asLogin((login) =>
-      login.transaction().execute(async (trx) => {
-        await use(trx)
-        throw new Rollback()
-      }),
-    )
-    .catch((error) => {
-      if (!(error instanceof Rollback)) throw error
-    })
-}
-
 t.test('each fault of a role is found, named and repaired', async (t) => {
   const db = await openDatabase(t)
   for (const [what, { found, sql: text, roles }] of Object.entries(CATALOG_MUTANTS)) {
     if (!roles) continue
     await rolledBack(db, async (trx) => {
-      await run(trx, text)
+      await runAll(trx, text)
       const inside: Database = { ...db, asLogin: (use) => use(trx) }
       await t.rejects(
         readinessOf(inside)(),
@@ -94,7 +74,7 @@ t.test('each fault of a role is found, named and repaired', async (t) => {
         faults.some(({ fault }) => fault.includes(found)),
         `it says: ${faults.map(({ fault }) => fault).join(' | ')}`,
       )
-      for (const { repair } of faults) await run(trx, repair)
+      for (const { repair } of faults) await runAll(trx, repair)
       t.same(await isolation.compareCatalog(trx, true), [], 'with the repair all is well again')
     })
   }
@@ -109,7 +89,7 @@ t.test('what is declared as accepted, or as the table of another service, is no 
   }
   const faults = (of: typeof accepting) => db.asLogin((login) => of.compareCatalog(login, db.rls))
   await db.asLogin((login) =>
-    run(
+    runAll(
       login,
       `${CATALOG_MUTANTS['a unique index without the owner']?.sql}; ${CATALOG_MUTANTS['a foreign key without the owner']?.sql}`,
     ),
@@ -117,9 +97,9 @@ t.test('what is declared as accepted, or as the table of another service, is no 
   t.same(await faults(accepting), [], 'accepted keys')
   t.equal((await faults(foreign)).length, 3, 'which are found where they are not accepted')
   await db.asLogin((login) =>
-    run(login, 'drop table remarks; alter table tasks drop constraint by_id; drop index one_title'),
+    runAll(login, 'drop table remarks; alter table tasks drop constraint by_id; drop index one_title'),
   )
-  await db.asLogin((login) => run(login, 'create table notes (user_id text)'))
+  await db.asLogin((login) => runAll(login, 'create table notes (user_id text)'))
   t.same(await faults(foreign), [], 'a table of another service')
   t.match(await faults(accepting), [{ fault: /notes/ }], 'which is found where it is not declared')
 })
@@ -155,7 +135,7 @@ t.test('a table whose migration forgot protect() is found at start', async (t) =
     'a table without a migration',
   )
   await db.asLogin((login) =>
-    run(
+    runAll(
       login,
       `create table notes (user_id varchar(255) not null, id int, primary key (user_id, id));
       grant select, insert, update, delete on notes to taskward_user`,
@@ -169,7 +149,7 @@ t.test('a table whose migration forgot protect() is found at start', async (t) =
     ],
     'a table without protection',
   )
-  for (const { repair } of await compare()) await db.asLogin((login) => run(login, repair))
+  for (const { repair } of await compare()) await db.asLogin((login) => runAll(login, repair))
   t.same(await compare(), [], 'what is said to repair it does')
   await db.asLogin((login) => protect(login, 'notes'))
   t.same(await compare(), [], 'and protect() makes the same')
@@ -190,7 +170,7 @@ t.test('two owner columns', async (t) => {
     foreign: ['tasks'],
   })
   await db.asLogin(async (login) => {
-    await run(
+    await runAll(
       login,
       `create table papers (org_id text, user_id text, id int, primary key (org_id, user_id, id)); grant select, insert, update, delete on papers to taskward_user`,
     )
@@ -199,7 +179,7 @@ t.test('two owner columns', async (t) => {
   const compare = async () =>
     (await db.asLogin((login) => isolation.compareCatalog(login, false))).map(({ fault }) => fault)
   t.same(await compare(), [], 'the policy that protect() makes is the declared one')
-  await db.asLogin((login) => run(login, 'create unique index half on papers (org_id, id)'))
+  await db.asLogin((login) => runAll(login, 'create unique index half on papers (org_id, id)'))
   t.match(await compare(), [/unique index half/], 'half of the owner is not enough')
 })
 
@@ -219,7 +199,7 @@ t.test('partitions', async (t) => {
   })
   const compare = () => db.asLogin((login) => isolation.compareCatalog(login, db.rls))
   await db.asLogin(async (login) => {
-    await run(
+    await runAll(
       login,
       `revoke all on tasks from taskward_user;
       create table papers (user_id text, id int, primary key (user_id, id)) partition by hash (user_id);
@@ -229,14 +209,14 @@ t.test('partitions', async (t) => {
     await protect(login, 'papers')
   })
   t.same(await compare(), [], 'are no fault as long as no role reaches them')
-  await db.asLogin((login) => run(login, 'grant select on papers_0 to taskward_user'))
+  await db.asLogin((login) => runAll(login, 'grant select on papers_0 to taskward_user'))
   const faults = await compare()
   t.match(
     faults,
     [{ fault: 'Role taskward_user may select in papers_0' }],
     "are not bound by their table's policy",
   )
-  for (const { repair } of faults) await db.asLogin((login) => run(login, repair))
+  for (const { repair } of faults) await db.asLogin((login) => runAll(login, repair))
   t.same(await compare(), [], 'and are out of reach again')
 })
 

@@ -1,15 +1,32 @@
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { dirname, resolve } from 'node:path'
 import { CompiledQuery } from 'kysely'
-import t from 'tap'
+import tap from 'tap'
 import { connect, type Database } from '../../src/database/index.ts'
 import { prove, ScopedStatement, type Statement } from '../../src/isolation/index.ts'
+import { readinessOf } from '../../src/migrations/index.ts'
 import { isolation } from '../../src/tables.ts'
 import { build, identity } from '../helper/app.ts'
 import { migratedUrl } from '../helper/database.ts'
-import { asRole, scopeOf } from '../helper/sql.ts'
+import { asRole, rolledBack, runAll, scopeOf } from '../helper/sql.ts'
+import { CATALOG_MUTANTS } from './catalog-faults.ts'
 import { walkRoutes } from './route-walker.ts'
+import { behindProxy, FAULTS, faulty, SPLITTING } from './wire-faults.ts'
 
-// Takes each condition on user_id out of each statement, one at a time, and shows that each wall stops what is left
-// when the walls before it are gone; with all three gone the route walker must see the leak.
+// Breaks the walls one at a time, and shows what finds it. `npm run mutants` prints the table.
+//
+// - Each condition on user_id is taken out of each statement: each wall stops what is left when the walls before it are
+//   gone; with all three gone the route walker must see the leak.
+// - The catalog is changed, so that a policy no longer protects what it should.
+// - A server, or a pooler in front of it, answers what was not asked, or loses the settings.
+
+const table: [what: string, mutant: string, foundBy: string][] = []
+tap.teardown(() => {
+  const lines = [['What is broken', 'How', 'Found by'], ['---', '---', '---'], ...table]
+  const file = resolve(import.meta.dirname, '../../.tap/mutants.md')
+  mkdirSync(dirname(file), { recursive: true })
+  writeFileSync(file, lines.map((cells) => `| ${cells.join(' | ')} |\n`).join(''))
+})
 
 type AnyStatement = Statement<any, unknown, 'owner'>
 
@@ -55,9 +72,9 @@ async function ownersIn(db: Database, statement: AnyStatement): Promise<(string 
   return ada.bind(statement, {}).parameters.map((value, i) => (value === other[i] ? undefined : 'user_id'))
 }
 
-t.test('with a user_id condition taken out', async (t) => {
+tap.test('with a user_id condition taken out', async (t) => {
   const url = await migratedUrl()
-  const verdicts: Record<string, string>[] = []
+  const verdicts: { sql: string; guard: string; database?: string; walker?: string }[] = []
   let db = await connect({ url })
   await build(t, { database: db })
   t.ok(
@@ -77,7 +94,7 @@ t.test('with a user_id condition taken out', async (t) => {
         { name: 'UnscopedStatementError' },
         sql,
       )
-      verdicts.push({ statement: statement.sql.replaceAll('"', '').slice(0, 60), guard: 'refused' })
+      verdicts.push({ sql: briefly(sql), guard: 'guard' })
     }
   })
 
@@ -106,7 +123,9 @@ t.test('with a user_id condition taken out', async (t) => {
       const rows = await broken.run([stranger.bind(mutant.statement, values)]).catch(() => 'an error')
       t.notMatch(JSON.stringify(rows), /owner|"total":"?[^0"]/, mutant.sql)
       t.equal(await read(), before, 'nothing of the owner changed')
-      Object.assign(verdicts[i] as object, { database: rows === 'an error' ? 'error' : 'no row' })
+      Object.assign(verdicts[i] as object, {
+        database: rows === 'an error' ? 'policy (error)' : 'policy (no row)',
+      })
     }
   })
   await db.close()
@@ -121,15 +140,67 @@ t.test('with a user_id condition taken out', async (t) => {
       const document = withoutAliases(app.swagger())
       const { findings } = await walkRoutes({ app, document, owner, stranger, enough: 1 })
       t.ok(findings.length > 0, `seen by ${findings[0]}`)
-      Object.assign(verdicts[i] as object, { walker: 'seen' })
+      Object.assign(verdicts[i] as object, { walker: 'route walker' })
     }
     await db.close()
   })
 
-  for (const { statement, guard, database, walker = 'insert' } of verdicts) {
-    t.comment([guard, database?.padEnd(6), walker.padEnd(6), statement].join(' | '))
+  for (const { sql, guard, database, walker } of verdicts) {
+    const foundBy = [guard, database, walker].filter(Boolean).join(', without it: ')
+    table.push(['a statement', sql, foundBy])
   }
 })
+
+tap.test('with a catalog that is not as declared', async (t) => {
+  const db = await connect({ url: await migratedUrl() })
+  t.teardown(() => db.close())
+  for (const [what, { found, sql: text }] of Object.entries(CATALOG_MUTANTS)) {
+    // Roles belong to the whole cluster: nothing of it is kept.
+    const faults = await rolledBack(db, async (trx) => {
+      await runAll(trx, text)
+      return isolation.compareCatalog(trx, true)
+    })
+    const fault = faults.find((one) => one.fault.includes(found))
+    t.match(fault, { kind: 'isolation' }, what)
+    table.push(['the catalog', what, `/ready and doctor: ${fault?.fault}`])
+  }
+})
+
+tap.test(
+  'with a wire that gives the answers of others',
+  { skip: !process.env.TEST_DATABASE_URL && 'needs TEST_DATABASE_URL' },
+  async (t) => {
+    const url = await migratedUrl()
+    for (const [what, fault] of FAULTS) {
+      const foundBy = new Set<string>()
+      for (const prepare of [true, false]) {
+        let armed = false
+        const wire = faulty(fault(), () => armed)
+        const { db } = await behindProxy(t, url, wire, { prepare })
+        await db.run(isolation.probes.slice(0, 1))
+        armed = true
+        const error = await db.run(isolation.probes.slice(0, 1)).catch((error) => error)
+        t.match(error, { name: 'ForeignAnswerError' }, what)
+        foundBy.add(`batch: ${error.message?.split(', sent ')[1]}`)
+      }
+      table.push(['an answer', what, [...foundBy].join('; ')])
+    }
+    for (const [what, splitting] of Object.entries(SPLITTING)) {
+      const { db } = await behindProxy(t, url, splitting)
+      await t.rejects(readinessOf(db)(), { name: 'ForeignAnswerError' }, `${what}: not ready`)
+      const off = await behindProxy(t, url, splitting, { prepare: false })
+      await t.rejects(off.db.run(isolation.probes), { name: 'ForeignAnswerError' }, `${what}: no answer`)
+      table.push(['settings lost', what, '/ready; with DATABASE_PREPARE=off each batch'])
+    }
+  },
+)
+
+const briefly = (text: string) =>
+  text
+    .replaceAll('"', '')
+    .replaceAll('tasks.', '')
+    .replace(/^select id, .* from/, 'select … from')
+    .replace(/ returning .*/, ' returning …')
 
 /** The database with one statement replaced: run as the service does, but by hand, since nothing unproved can be run. */
 function withMutant(db: Database, { statement, sql }: Mutant): Database {

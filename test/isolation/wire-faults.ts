@@ -46,9 +46,7 @@ export const FAULTS: [what: string, fault: () => Fault][] = [
     'the settings of another user',
     () =>
       (message, { settings }) =>
-        settings && message.type === 'D'
-          ? [dataRow(textsOf(message).map((text) => (text === 'ada' || text === 'bob' ? 'eve' : text)))]
-          : undefined,
+        settings && message.type === 'D' ? [dataRow(textsOf(message).with(0, 'eve'))] : undefined,
   ],
   [
     'the settings without their role',
