@@ -48,11 +48,17 @@ export default fp<DatabasePluginOptions>(
         applicationName: packageJson.name,
         onConnectionError: (err) => app.log.warn({ err }, 'a database connection broke while idle'),
       }))
-    if (!database) app.addHook('onClose', () => db.close())
-    // A database that does not answer must not hold the shutdown: those who wait for it get their 503.
-    app.addHook('preClose', async () => {
-      setTimeout(() => db.interrupt(), INTERRUPT_AFTER_MS).unref()
-    })
+    if (!database) {
+      // A database that does not answer must not hold the shutdown: those who wait for it get their 503.
+      let interrupt: NodeJS.Timeout | undefined
+      app.addHook('preClose', async () => {
+        interrupt = setTimeout(() => db.interrupt(), INTERRUPT_AFTER_MS).unref()
+      })
+      app.addHook('onClose', async () => {
+        clearTimeout(interrupt)
+        await db.close()
+      })
+    }
 
     // In production `npm run migrate` does it, before the deploy; the embedded database has no one else to do it.
     if (!database && (db.embedded || NODE_ENV !== 'production')) {

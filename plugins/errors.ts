@@ -1,4 +1,4 @@
-import { STATUS_CODES } from 'node:http'
+import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
@@ -32,6 +32,7 @@ export default fp(
   async (app) => {
     app.decorateRequest('problem', null)
     app.setErrorHandler(sendProblem)
+    app.server.on('checkExpectation', (request, response) => refuseExpectation(app, request, response))
   },
   { name: 'errors' },
 )
@@ -76,6 +77,26 @@ export function frameworkErrors(error: Failure, request: FastifyRequest, reply: 
   }
   sendProblem(error, request, reply)
   logRequest(request, reply)
+}
+
+/** For an Expect other than 100-continue (RFC 9110, 10.1.1), which node:http keeps from Fastify. */
+function refuseExpectation(app: FastifyInstance, request: IncomingMessage, response: ServerResponse): void {
+  const problem = new HttpProblem(417, 'expectation_failed', 'Of all expectations only 100-continue is met.')
+  const { statusCode: status, code } = problem
+  const id = requestId(request)
+  const body = JSON.stringify(bodyOf(problem, id))
+  app.log.info({ request_id: id, method: request.method, status, code }, 'request')
+  response
+    .writeHead(status, {
+      ...SECURITY_HEADERS,
+      ...app.corsHeaders(request.headers.origin),
+      'cache-control': 'no-store',
+      'content-type': 'application/problem+json; charset=utf-8',
+      'content-length': Buffer.byteLength(body),
+      'x-request-id': id,
+      connection: 'close', // whatever body comes is not read
+    })
+    .end(body)
 }
 
 /** For input that is not HTTP or does not arrive in time: answers on the bare socket and closes it. */

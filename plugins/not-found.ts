@@ -14,6 +14,8 @@ const METHODS: HTTPMethod[] = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE']
 /** Answers requests that match no route: 405 with Allow if the path has other methods (RFC 9110, 15.5.6), else 404. */
 export default fp<NotFoundOptions>(
   async (app, options) => {
+    // Fastify asks a QUERY for its Content-Type before it looks for a route.
+    app.addHttpMethod('QUERY', { hasBody: false, overrideExisting: true })
     // A second router, without handlers: it knows which methods a path has.
     const router = FindMyWay(options)
     const seen = new Set<string>()

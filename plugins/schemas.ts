@@ -7,18 +7,40 @@ import type {
   FastifyServerOptions,
 } from 'fastify'
 import fp from 'fastify-plugin'
+import { NoQuery } from '../schemas/query.ts'
 import { named } from '../schemas/responses.ts'
 import { isVisible } from '../src/tokens/index.ts'
 
-/** Registers the schemas that ref() has named, before a route refers to them. */
+/** Registers the schemas that ref() has named, before a route refers to them, and makes queries strict. */
 export default fp(
   async (app) => {
-    app.addHook('onRoute', () => {
+    app.addHook('onRoute', ({ schema }) => {
+      // One rule for all documented routes: what a query names must be known.
+      if (schema && !schema.hide) schema.querystring ??= NoQuery
       for (const schema of named()) if (!app.getSchema(schema.$id)) app.addSchema(schema)
     })
   },
   { name: 'schemas' },
 )
+
+const DATE = /^\d{4}-\d\d-\d\d$/
+const DATE_TIME =
+  /^(\d{4}-\d\d-\d\d)[Tt]([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d+)?([Zz]|[+-]([01]\d|2[0-3]):[0-5]\d)$/
+const isDate = (text: string): boolean =>
+  DATE.test(text) && new Date(`${text}T00:00Z`).toJSON()?.startsWith(text) === true
+
+/** The values of `format` that schemas can use. Those of JSON Schema mean what they mean there. */
+const FORMATS: Record<string, (text: string) => boolean> = {
+  // PostgreSQL's text cannot hold NUL, and UTF-8 no half of a surrogate pair.
+  text: (text) => !text.includes('\0') && text.isWellFormed(),
+  line: (text) => !/\p{Cc}/u.test(text) && text.isWellFormed(),
+  // Two addresses that look the same are the same.
+  email: (text) => isVisible(text) && /^[^@]+@[^@]+\.[^@]+$/.test(text),
+  date: isDate,
+  'date-time': (text) => isDate(DATE_TIME.exec(text)?.[1] ?? ''),
+  uuid: (text) => /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/i.test(text),
+  uri: (text) => /^[a-z][a-z\d+.-]*:[!-~]+$/i.test(text) && URL.canParse(text),
+}
 
 type Compilers = NonNullable<NonNullable<FastifyServerOptions['schemaController']>['compilersFactory']>
 
@@ -29,10 +51,15 @@ type Compilers = NonNullable<NonNullable<FastifyServerOptions['schemaController'
  * path and the query, which are always text, are read as the types in their schemas.
  */
 export function schemaCompilers(): Compilers {
-  const ajv = new Ajv({ allErrors: true, useDefaults: true, allowUnionTypes: true })
-  ajv.addFormat('date-time', true) // used only in responses, which are not validated
-  // Two addresses that look the same are the same.
-  ajv.addFormat('email', (text) => isVisible(text) && /^[^@]+@[^@]+\.[^@]+$/.test(text))
+  const ajv = new Ajv({
+    allErrors: true,
+    useDefaults: true,
+    allowUnionTypes: true,
+    allowMatchingProperties: true,
+    verbose: true, // a fault brings its schema, which may have a message of its own
+    formats: FORMATS,
+    keywords: ['x-message'],
+  })
   const validators = new Map<string, ValidateFunction>()
   const serializers = new Map<string, (data: unknown) => string>()
 

@@ -25,11 +25,12 @@ const auth: FastifyPluginAsyncTypebox = async (app) => {
     return { success: true, data: { token, expires_in, refresh_token: refreshToken, user: account } }
   }
 
-  const describe = (summary: string, canonical: boolean) => ({
+  const describe = (operationId: string, summary: string, canonical = true) => ({
+    operationId: canonical ? operationId : `${operationId}Alias`,
     summary,
     tags: canonical ? ['accounts'] : ['aliases'],
   })
-  const problems = [400, 413, 415, 422, 429, 500, 503]
+  const problems = [429, 503]
 
   for (const url of SIGN_UP) {
     app.post(
@@ -37,7 +38,7 @@ const auth: FastifyPluginAsyncTypebox = async (app) => {
       {
         onRequest: app.limitAddress,
         schema: {
-          ...describe('Create an account', url === SIGN_UP[0]),
+          ...describe('signUp', 'Create an account', url === SIGN_UP[0]),
           body: ref(SignUp),
           response: { 201: response(ref(Session), 'Signed in') },
           problems,
@@ -56,7 +57,7 @@ const auth: FastifyPluginAsyncTypebox = async (app) => {
       {
         onRequest: app.limitAddress,
         schema: {
-          ...describe('Sign in', url === SIGN_IN[0]),
+          ...describe('signIn', 'Sign in', url === SIGN_IN[0]),
           body: ref(SignIn),
           response: { 200: response(ref(Session), 'Signed in') },
           problems: [...problems, 401],
@@ -74,7 +75,7 @@ const auth: FastifyPluginAsyncTypebox = async (app) => {
     {
       onRequest: app.limitAddress,
       schema: {
-        ...describe('Exchange a refresh token for a new token and the next refresh token', true),
+        ...describe('refreshSession', 'Exchange a refresh token for a new token and the next refresh token'),
         body: ref(Refresh),
         response: { 200: response(ref(Session), 'Signed in, with new tokens') },
         problems: [...problems, 401],
@@ -92,11 +93,10 @@ const auth: FastifyPluginAsyncTypebox = async (app) => {
       {
         onRequest: app.authenticate,
         schema: {
-          ...describe('Revoke the refresh tokens of this sign-in', url === SIGN_OUT[0]),
+          ...describe('signOut', 'Revoke the refresh tokens of this sign-in', url === SIGN_OUT[0]),
           description: 'The bearer token itself stays valid until it expires.',
           security: [{ bearer: [] }],
           response: { 200: response(ref(Success), 'Signed out') },
-          problems: [400, 401, 403, 415, 429, 500, 503],
         },
       },
       async ({ user }) => {

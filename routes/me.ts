@@ -11,22 +11,21 @@ import { UserData } from '../src/users.ts'
 const me: FastifyPluginAsyncTypebox = async (app) => {
   app.addHook('onRequest', app.authenticate)
   const security = [{ bearer: [] }]
-  const problems = [400, 401, 403, 429, 500, 503]
   const dataOf = ({ user, scope }: FastifyRequest) => new UserData({ user, scope, accounts: app.accounts })
 
-  for (const [url, tags] of [
-    ['/me', ['user']],
-    ['/api/auth/me', ['aliases']],
+  for (const [url, operationId, tags] of [
+    ['/me', 'getMe', ['user']],
+    ['/api/auth/me', 'getMeAlias', ['aliases']],
   ] as const) {
     app.get(
       url,
       {
         schema: {
+          operationId,
           tags,
           summary: 'The signed-in user',
           security,
           response: { 200: response(Me, 'The user of the token') },
-          problems,
         },
       },
       async ({ user }) => ({ user_id: user.id, email: user.email, authenticated: true as const }),
@@ -37,11 +36,11 @@ const me: FastifyPluginAsyncTypebox = async (app) => {
     '/me/export',
     {
       schema: {
+        operationId: 'exportMe',
         tags: ['user'],
         summary: 'Everything stored about the user, as JSON',
         security,
         response: { 200: response(Type.Unsafe<Readable>(ref(Export)), 'The stored data') },
-        problems,
       },
     },
     async (request, reply) => {
@@ -56,14 +55,15 @@ const me: FastifyPluginAsyncTypebox = async (app) => {
     '/me',
     {
       schema: {
+        operationId: 'deleteMe',
         tags: ['user'],
         summary: 'Delete the user and everything stored about them',
         description:
           'Their tasks and, for a local account, the account and its refresh tokens. This cannot be undone.',
         security,
         body: ref(DeleteAccount),
+        optionalBody: true,
         response: { 200: response(ref(AccountDeleted), 'Everything is deleted') },
-        problems: [...problems, 413, 415, 422],
       },
       preValidation: async (request) => {
         request.body ??= {}

@@ -15,10 +15,10 @@ const service: FastifyPluginAsyncTypebox = async (app) => {
     '/',
     {
       schema: {
+        operationId: 'getService',
         tags: ['service'],
         summary: 'Name, version and links',
         response: { 200: response(Service, 'Name, version and links') },
-        problems: [500],
       },
     },
     async () => about,
@@ -28,10 +28,10 @@ const service: FastifyPluginAsyncTypebox = async (app) => {
     '/health',
     {
       schema: {
+        operationId: 'getHealth',
         tags: ['service'],
         summary: 'Whether the process is alive',
         response: { 200: response(Health, 'It is alive') },
-        problems: [500],
       },
     },
     async () => ({ status: 'healthy' as const }),
@@ -41,10 +41,11 @@ const service: FastifyPluginAsyncTypebox = async (app) => {
     '/ready',
     {
       schema: {
+        operationId: 'getReadiness',
         tags: ['service'],
         summary: 'Whether the database answers and is migrated, and the service is not shutting down',
         response: { 200: response(Readiness, 'It is ready') },
-        problems: [500, 503],
+        problems: [503],
       },
     },
     async () => {

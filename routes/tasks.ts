@@ -1,6 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { type Static, Type } from '@sinclair/typebox'
-import type { FastifyRequest } from 'fastify'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import { ref, response } from '../schemas/responses.ts'
 import {
   SetCompleted,
@@ -15,6 +15,7 @@ import {
   TaskStats,
 } from '../schemas/task.ts'
 import { HttpProblem } from '../src/problem.ts'
+import { pageAfter, pathOf, prefersCount, readQuery } from '../src/task-query.ts'
 import { Tasks } from '../src/tasks.ts'
 
 declare module 'fastify' {
@@ -25,14 +26,16 @@ declare module 'fastify' {
 }
 
 export interface TaskRoutesOptions {
+  /** What each operationId ends with, where it is not the first mount. */
+  idSuffix?: string
   /** Whether the prefix is an alias, which the documentation marks as such. */
   alias?: boolean
 }
 
-// Excludes /stats, or DELETE /stats would be 422 rather than 405.
-const TASK = '/:id(^(?!stats$).+)'
+// Only digits: /stats is no task, and any other word is 404.
+const TASK = '/:id(^\\d+$)'
 
-const tasks: FastifyPluginAsyncTypebox<TaskRoutesOptions> = async (app, { alias = false }) => {
+const tasks: FastifyPluginAsyncTypebox<TaskRoutesOptions> = async (app, { idSuffix = '', alias = false }) => {
   app.addHook('onRequest', app.authenticate)
   app.addHook('onRequest', refuseOtherUser)
   app.decorateRequest('tasks', {
@@ -45,31 +48,30 @@ const tasks: FastifyPluginAsyncTypebox<TaskRoutesOptions> = async (app, { alias 
   const owner = app.prefix.includes(':user_id') ? [TaskOwner] : []
   const OfUser = Type.Composite([...owner, Type.Object({})])
   const OfTask = Type.Composite([...owner, TaskId]) as unknown as typeof TaskId
-  const route = (summary: string) => ({
+  const route = (operationId: string, summary: string) => ({
+    operationId: `${operationId}${idSuffix}`,
     summary,
     tags: alias ? ['aliases'] : ['tasks'],
     security: [{ bearer: [] }],
   })
-  const common = [400, 401, 403, 422, 429, 500, 503]
-  const ofTask = [...common, 404]
-  const withBody = [413, 415]
 
   app.get(
     '/',
     {
       schema: {
-        ...route('List tasks, newest first'),
+        ...route('listTasks', 'List tasks, newest first'),
         params: OfUser,
         querystring: TaskQuery,
         headers: TaskHeaders,
         response: { 200: page },
-        problems: common,
       },
     },
     async ({ tasks, query, headers, url }, reply) => {
-      const { tasks: page, next } = await tasks.list(query)
+      const wanted = readQuery(query)
+      const { tasks: page, next } = await tasks.list(wanted)
       if (next) reply.header('link', `<${pageAfter(url, next)}>; rel="next"`)
-      if (query.count || prefersCount(headers.prefer)) reply.header('x-total-count', await tasks.count(query))
+      if (query.count || prefersCount(headers.prefer))
+        reply.header('x-total-count', await tasks.count(wanted))
       return page
     },
   )
@@ -78,11 +80,10 @@ const tasks: FastifyPluginAsyncTypebox<TaskRoutesOptions> = async (app, { alias 
     '/',
     {
       schema: {
-        ...route('Create a task'),
+        ...route('createTask', 'Create a task'),
         params: OfUser,
         body: ref(NewTask),
         response: { 201: created },
-        problems: [...common, ...withBody],
       },
     },
     async ({ tasks, body, url }, reply) => {
@@ -96,10 +97,9 @@ const tasks: FastifyPluginAsyncTypebox<TaskRoutesOptions> = async (app, { alias 
     '/stats',
     {
       schema: {
-        ...route('Count tasks by state'),
+        ...route('getTaskStats', 'Count tasks by state'),
         params: OfUser,
         response: { 200: response(ref(TaskStats), 'The counts') },
-        problems: common,
       },
     },
     async ({ tasks }) => tasks.stats(),
@@ -109,25 +109,26 @@ const tasks: FastifyPluginAsyncTypebox<TaskRoutesOptions> = async (app, { alias 
     TASK,
     {
       schema: {
-        ...route('Read a task'),
+        ...route('getTask', 'Read a task'),
         params: OfTask,
         response: { 200: response(ref(Task), 'The task') },
-        problems: ofTask,
       },
     },
     async ({ tasks, params }) => tasks.find(params.id),
   )
 
-  for (const method of ['PUT', 'PATCH'] as const) {
+  for (const [method, operationId] of [
+    ['PATCH', 'updateTask'],
+    ['PUT', 'replaceTask'],
+  ] as const) {
     app.route({
       method,
       url: TASK,
       schema: {
-        ...route('Change the fields sent'),
+        ...route(operationId, 'Change the fields sent'),
         params: OfTask,
         body: ref(TaskChange),
         response: { 200: response(ref(Task), 'The task as it is now') },
-        problems: [...ofTask, ...withBody],
       },
       handler: async ({ tasks, params, body }) => tasks.change(params.id, body),
     })
@@ -137,10 +138,9 @@ const tasks: FastifyPluginAsyncTypebox<TaskRoutesOptions> = async (app, { alias 
     TASK,
     {
       schema: {
-        ...route('Delete a task'),
+        ...route('deleteTask', 'Delete a task'),
         params: OfTask,
         response: { 200: response(ref(Deleted), 'The task is deleted') },
-        problems: ofTask,
       },
     },
     async ({ tasks, params }) => {
@@ -149,16 +149,16 @@ const tasks: FastifyPluginAsyncTypebox<TaskRoutesOptions> = async (app, { alias 
     },
   )
 
-  for (const url of [`${TASK}/toggle`, `${TASK}/complete`]) {
+  for (const action of ['toggle', 'complete']) {
     app.patch(
-      url,
+      `${TASK}/${action}`,
       {
         schema: {
-          ...route('Flip or set whether a task is completed'),
+          ...route(`${action}Task`, 'Flip or set whether a task is completed'),
           params: OfTask,
           body: ref(SetCompleted),
+          optionalBody: true,
           response: { 200: response(ref(Task), 'The task as it is now') },
-          problems: [...ofTask, ...withBody],
         },
         // Without a body it flips.
         preValidation: async (request) => {
@@ -173,27 +173,11 @@ const tasks: FastifyPluginAsyncTypebox<TaskRoutesOptions> = async (app, { alias 
 export default tasks
 
 /** Runs before any query, so that no answer shows whether the user in the path exists. */
-async function refuseOtherUser({ params, user }: FastifyRequest): Promise<void> {
+async function refuseOtherUser({ params, user }: FastifyRequest, reply: FastifyReply) {
   const { user_id } = params as Partial<Static<typeof TaskOwner>>
-  if (user_id !== undefined && user_id !== user.id) {
-    throw new HttpProblem(403, 'forbidden', 'Forbidden')
-  }
-}
-
-/** RFC 7240: `Prefer: count=exact` among other preferences. */
-function prefersCount(prefer = ''): boolean {
-  return prefer.split(',').some((preference) => /^\s*count\s*=\s*"?exact"?\s*(;|$)/i.test(preference))
-}
-
-function pathOf(url: string): string {
-  return (url.split('?', 1)[0] as string).replace(/\/$/, '')
-}
-
-function pageAfter(url: string, cursor: string): string {
-  const query = new URLSearchParams(url.split('?')[1])
-  query.delete('skip') // the cursor starts after what was skipped
-  query.set('cursor', cursor)
-  return `${pathOf(url)}?${query}`
+  if (user_id === undefined || user_id === user.id) return
+  if (/^v\d+$/.test(user_id)) return reply.callNotFound() // /api/v1/tasks names a version, not a user
+  throw new HttpProblem(403, 'forbidden', 'The path names another user than the token.')
 }
 
 const page = response(Type.Array(ref(Task)), 'The tasks', {

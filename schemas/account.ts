@@ -12,7 +12,7 @@ const email = Type.String({
 })
 // bcrypt reads 72 bytes and no NUL: src/passwords.ts checks the bytes.
 const password = (examples: string[]) =>
-  Type.String({ minLength: 1, maxLength: 128, pattern: '^[^\\u0000\\p{Cs}]*$', examples })
+  Type.String({ minLength: 1, maxLength: 128, format: 'text', examples })
 
 export const SignUp = Type.Object(
   {
@@ -20,11 +20,11 @@ export const SignUp = Type.Object(
     password: Type.String({
       minLength: 8,
       maxLength: 72,
-      pattern: '^[^\\u0000\\p{Cs}]*$',
+      format: 'text',
       description: '8 characters to 72 bytes, and not a common one',
       examples: ['correct horse battery staple'],
     }),
-    name: Type.String({ minLength: 1, maxLength: 255, pattern: '^[^\\p{Cc}\\p{Cs}]*$', examples: ['Ada'] }),
+    name: Type.String({ minLength: 1, maxLength: 255, format: 'line', examples: ['Ada'] }),
   },
   { $id: 'SignUp', title: 'SignUp', ...strict },
 )
@@ -32,7 +32,7 @@ export type SignUp = Static<typeof SignUp>
 
 export const SignIn = Type.Object(
   {
-    email: Type.String({ maxLength: 254, pattern: '^[^\\u0000\\p{Cs}]*$', examples: ['ada@example.com'] }),
+    email: Type.String({ maxLength: 254, format: 'text', examples: ['ada@example.com'] }),
     password: password(['correct horse battery staple']),
   },
   { $id: 'SignIn', title: 'SignIn', ...strict },
@@ -50,6 +50,7 @@ export const DeleteAccount = Type.Object(
     $id: 'DeleteAccount',
     title: 'DeleteAccount',
     description: 'Local accounts need their password',
+    examples: [{}, { password: 'correct horse battery staple' }],
     ...strict,
   },
 )

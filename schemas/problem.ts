@@ -1,12 +1,58 @@
 import { type Static, Type } from '@sinclair/typebox'
 
+/** Every `code` there is: its status, and an example of its `detail`. Codes are never renamed. */
+export const CODES: Record<string, [status: number, detail: string]> = {
+  malformed_json: [400, 'The body is not valid JSON in UTF-8.'],
+  malformed_request: [400, 'A request needs one Host header.'],
+  malformed_url: [400, 'The address has a percent sign that is not followed by valid UTF-8.'],
+  bad_request: [400, 'The request cannot be understood.'],
+  email_taken: [400, 'An account with this email exists already'],
+  inactive_user: [400, 'Inactive user'],
+  missing_token: [401, 'Missing token'],
+  invalid_token: [401, 'Invalid token'],
+  token_expired: [401, 'Token expired'],
+  missing_user_id: [401, 'Invalid token: missing user_id'],
+  invalid_credentials: [401, 'Invalid email or password'],
+  invalid_refresh_token: [401, 'Invalid refresh token'],
+  forbidden: [403, 'The path names another user than the token.'],
+  banned: [403, 'This user is banned'],
+  task_not_found: [404, 'Task not found'],
+  not_found: [404, 'There is nothing at this path. The paths are listed at /.'],
+  method_not_allowed: [405, 'This path takes GET, HEAD, POST.'],
+  request_timeout: [408, 'The request did not arrive in time.'],
+  already_exists: [409, 'Something with these values exists already.'],
+  reference_violated: [409, 'It refers to something that does not exist, or is referred to itself.'],
+  body_too_large: [413, 'The body is too large.'],
+  url_too_long: [414, 'A part of the path is too long.'],
+  unsupported_media_type: [415, 'Send the body as application/json.'],
+  expectation_failed: [417, 'Of all expectations only 100-continue is met.'],
+  validation_failed: [422, 'title must have at most 255 characters (and 1 more)'],
+  value_not_allowed: [422, 'A value is not allowed here.'],
+  text_not_allowed: [422, 'A text has a character that cannot be stored, such as NUL.'],
+  too_many_requests: [429, 'Too many requests. Try again in 42 seconds.'],
+  headers_too_large: [431, 'The address and the headers are too large together.'],
+  internal_error: [500, 'Something went wrong here. It is in the log under the request id.'],
+  database_unavailable: [503, 'The database did not answer in time. Try again shortly.'],
+  keys_unavailable: [503, 'The token issuer cannot be reached. Try again shortly.'],
+  busy: [503, 'Too many people are signing in right now. Try again shortly.'],
+  not_migrated: [503, 'The database lacks migrations. Run: npm run migrate'],
+  isolation_broken: [503, 'The walls between users are not as declared. Run: npm run doctor'],
+  role_missing: [503, 'A role lacks rights on its tables. Run: npm run doctor'],
+  draining: [503, 'The service is shutting down.'],
+}
+
 /** The body of every failure: RFC 9457, plus `error` and `status_code` for clients of older FastAPI services. */
 export const Problem = Type.Object(
   {
     title: Type.String({ description: 'The name of the status', examples: ['Not Found'] }),
     status: Type.Integer({ examples: [404] }),
     detail: Type.String({ description: 'What happened and what to do', examples: ['Task not found'] }),
-    code: Type.String({ description: 'Stable and machine-readable', examples: ['task_not_found'] }),
+    code: Type.Unsafe<string>({
+      type: 'string',
+      enum: Object.keys(CODES),
+      description: 'Stable and machine-readable',
+      examples: ['task_not_found'],
+    }),
     request_id: Type.String({ description: 'Also in the X-Request-Id header and in the log' }),
     error: Type.String({ description: 'Repeats title' }),
     status_code: Type.Integer({ description: 'Repeats status' }),
@@ -24,34 +70,3 @@ export const Problem = Type.Object(
   { $id: 'Problem', title: 'Problem' },
 )
 export type Problem = Static<typeof Problem>
-
-const descriptions: Record<number, string> = {
-  400: 'The request is malformed: not JSON, or not HTTP',
-  401: 'No token, or one that is not accepted',
-  403: 'Not for this user',
-  404: 'This user has no such resource',
-  413: 'The body is too large',
-  415: 'The body is not application/json',
-  429: 'Too many requests: try again after Retry-After seconds',
-  422: 'A value is missing, unknown or out of bounds; `errors` lists each',
-  500: 'A fault of the service, logged under the request id',
-  503: 'The service or a dependency is unavailable or overloaded: try again after Retry-After seconds',
-}
-
-const challenge = { 'WWW-Authenticate': { type: 'string', description: 'RFC 6750 challenge' } }
-const retryAfter = { 'Retry-After': { type: 'string', description: 'Seconds to wait' } }
-const headersOf: Record<number, object> = { 401: challenge, 429: retryAfter, 503: retryAfter }
-
-/** An operation's failures by status, for the document; no serializer is built from them. */
-export function problemResponses(statuses: readonly number[]): Record<number, object> {
-  return Object.fromEntries(
-    statuses.map((status) => [
-      status,
-      {
-        description: descriptions[status],
-        ...(headersOf[status] && { headers: headersOf[status] }),
-        content: { 'application/problem+json': { schema: Type.Ref(Problem) } },
-      },
-    ]),
-  )
-}

@@ -1,8 +1,5 @@
 import { type Static, Type } from '@sinclair/typebox'
-
-// No NUL (PostgreSQL text cannot hold it) and no lone surrogate (UTF-8 cannot).
-const text = '^[^\\u0000\\p{Cs}]*$'
-const textNotBlank = '^[^\\u0000\\p{Cs}]*[^\\s\\u0000\\p{Cs}][^\\u0000\\p{Cs}]*$'
+import { strictQuery } from './query.ts'
 
 // `type: [string, null]` rather than anyOf: one branch for the validator and the serializer.
 const nullable = (options: object) => Type.Unsafe<string | null>({ type: ['string', 'null'], ...options })
@@ -12,11 +9,13 @@ const timestamp = (description: string) =>
 const title = Type.String({
   minLength: 1,
   maxLength: 255,
-  pattern: textNotBlank,
+  format: 'text',
+  pattern: '\\S',
+  'x-message': 'must not be blank, or hold NUL or half of a surrogate pair',
   description: '1–255 characters, not all blank',
   examples: ['Buy milk'],
 })
-const description = nullable({ maxLength: 1000, pattern: text, examples: ['Two litres', null] })
+const description = nullable({ maxLength: 1000, format: 'text', examples: ['Two litres', null] })
 const completed = Type.Boolean({ examples: [false] })
 const strict = { additionalProperties: false }
 
@@ -56,6 +55,7 @@ export const SetCompleted = Type.Object(
     $id: 'SetCompleted',
     title: 'SetCompleted',
     description: 'Empty: flip. With `completed`: set, so that a retry is harmless',
+    examples: [{}, { completed: true }],
     ...strict,
   },
 )
@@ -78,8 +78,7 @@ export const TaskId = Type.Object({
 
 export const TaskOwner = Type.Object({
   user_id: Type.String({
-    description: "The token's own user",
-    examples: ['rMGRY14tPdnDx0704nNR7CJ98OadRhdg'],
+    description: "The token's own user; another is 403", // no example: it would be refused
   }),
 })
 
@@ -87,24 +86,45 @@ export const TaskHeaders = Type.Object({
   prefer: Type.Optional(Type.String({ description: '`count=exact` asks for X-Total-Count (RFC 7240)' })),
 })
 
+const oneOf = <const T extends string>(choices: T[], description: string) =>
+  Type.Optional(Type.Unsafe<T>({ type: 'string', enum: choices, description }))
+const skipped = (description: string) =>
+  Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER, default: 0, description })
+
 const query = Type.Object(
   {
-    skip: Type.Integer({
-      minimum: 0,
-      maximum: Number.MAX_SAFE_INTEGER,
-      default: 0,
-      description: 'Tasks to skip',
+    skip: skipped('Tasks to skip'),
+    offset: skipped('The same'),
+    page: Type.Integer({
+      minimum: 1,
+      maximum: 1_000_000_000,
+      default: 1,
+      description: 'Skips the pages of `limit` tasks before this one',
     }),
     limit: Type.Integer({ minimum: 1, maximum: 1000, default: 100, description: 'Tasks in one answer' }),
     cursor: Type.Optional(
       Type.String({ maxLength: 16, description: 'The end of the previous page, from its Link header' }),
     ),
-    completed: Type.Optional(Type.Boolean({ description: 'Only tasks with this state' })),
+    completed: Type.Optional(
+      Type.Boolean({ description: 'Only tasks with this state; goes before `status`' }),
+    ),
+    status: oneOf(['all', 'pending', 'completed'], 'Only tasks with this state'),
+    status_filter: oneOf(['all', 'pending', 'completed'], 'The same, where `status` is not sent'),
+    sort: oneOf(['created_at', 'created'], 'The order there is: by creation'),
+    sort_by: oneOf(['created_at', 'created'], 'The same'),
+    order: oneOf(['desc'], 'The order there is: newest first'),
+    search: Type.Optional(
+      Type.String({
+        pattern: '^$',
+        'x-message': 'must be empty: tasks cannot be searched',
+        description: 'Empty: tasks cannot be searched',
+      }),
+    ),
     count: Type.Optional(
       Type.Boolean({ description: 'Ask for X-Total-Count; so does `Prefer: count=exact`' }),
     ),
   },
-  strict,
+  strictQuery,
 )
 
 /** The validator requires no parameter; the type is that of the query with its defaults filled in. */

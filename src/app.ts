@@ -41,10 +41,11 @@ const KEEP_ALIVE_TIMEOUT_MS = 72_000
 
 // Where the task routes are mounted.
 const TASK_PREFIXES = [
-  { prefix: '/api/:user_id/tasks' },
   { prefix: '/todos' },
-  { prefix: '/api/user/:user_id/tasks', alias: true },
-  { prefix: '/api/tasks', alias: true },
+  { prefix: '/api/:user_id/tasks', idSuffix: 'Of' },
+  { prefix: '/api/user/:user_id/tasks', idSuffix: 'OfUser', alias: true },
+  { prefix: '/api/tasks', idSuffix: 'AtApiTasks', alias: true },
+  { prefix: '/api/todos', idSuffix: 'AtApiTodos', alias: true },
 ]
 
 /**

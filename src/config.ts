@@ -113,9 +113,12 @@ export function readOwnerConfig(variables: Variables): OwnerConnection & { rls: 
   const databaseUrl = DATABASE_URL ?? NEON_DATABASE_URL
   if (!databaseUrl) faults.add('DATABASE_URL is not set: postgres://USER:PASSWORD@HOST/DATABASE')
   faults.of(DATABASE_URL ? 'DATABASE_URL' : 'NEON_DATABASE_URL', () => checkDatabaseUrl(databaseUrl))
-  faults.of('DATABASE_OWNER_URL', () => checkDatabaseUrl(DATABASE_OWNER_URL))
-  if (!databaseUrl || faults.list.length > 0) throw new ConfigError(faults.list)
-  return { ...ownerOf(databaseUrl, DATABASE_OWNER_URL), rls: DATABASE_RLS !== 'off' }
+  const owner = faults.of('DATABASE_OWNER_URL', () => {
+    checkDatabaseUrl(DATABASE_OWNER_URL)
+    return ownerOf(databaseUrl ?? '', DATABASE_OWNER_URL)
+  })
+  if (!owner || faults.list.length > 0) throw new ConfigError(faults.list)
+  return { ...owner, rls: DATABASE_RLS !== 'off' }
 }
 
 /**
@@ -214,8 +217,11 @@ function interpretDatabase(env: Env, faults: Faults): Partial<Config> {
   if (env.WEB_CONCURRENCY > 1 && databaseUrl.startsWith('pglite:')) {
     faults.add('WEB_CONCURRENCY must be 1 on the embedded database: only one process can use it')
   }
-  faults.of('DATABASE_OWNER_URL', () => checkDatabaseUrl(env.DATABASE_OWNER_URL))
-  return { databaseUrl, owner: ownerOf(databaseUrl, env.DATABASE_OWNER_URL) }
+  const owner = faults.of('DATABASE_OWNER_URL', () => {
+    checkDatabaseUrl(env.DATABASE_OWNER_URL)
+    return ownerOf(databaseUrl, env.DATABASE_OWNER_URL)
+  })
+  return { databaseUrl, owner }
 }
 
 function interpretBrowsers(env: Env, faults: Faults): Partial<Config> {
@@ -305,5 +311,7 @@ function checkDatabaseUrl(text: string | undefined): void {
 
 function ownerOf(databaseUrl: string, ownerUrl: string | undefined): OwnerConnection {
   if (!ownerUrl) return { url: databaseUrl }
-  return { url: ownerUrl, login: decodeURIComponent(URL.parse(databaseUrl)?.username ?? '') || undefined }
+  const login = decodeURIComponent(URL.parse(databaseUrl)?.username ?? '')
+  if (!login) throw new Error('needs a DATABASE_URL that names the login of the service')
+  return { url: ownerUrl, login }
 }

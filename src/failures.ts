@@ -31,18 +31,41 @@ const VIOLATIONS: Record<string, [status: number, code: string, detail: string]>
   '22021': [422, 'text_not_allowed', 'A text has a character that cannot be stored, such as NUL.'],
 }
 
-// Ajv's faults, by keyword.
+const characters = (count: unknown) => `${count} character${count === 1 ? '' : 's'}`
+
+// Ajv's faults, by keyword. A schema may have its own sentence in `x-message`.
 const MESSAGES: Record<string, (params: Record<string, unknown>) => string> = {
   required: () => 'is required',
   additionalProperties: () => 'is unknown',
   type: ({ type }) => `must be ${[type].flat().join(' or ')}`,
-  minLength: ({ limit }) => `must have at least ${limit} character(s)`,
-  maxLength: ({ limit }) => `must have at most ${limit} characters`,
+  enum: ({ allowedValues }) => `must be ${[allowedValues].flat().join(' or ')}`,
+  const: ({ allowedValue }) => `must be ${allowedValue}`,
+  minLength: ({ limit }) => `must have at least ${characters(limit)}`,
+  maxLength: ({ limit }) => `must have at most ${characters(limit)}`,
   minimum: ({ limit }) => `must be at least ${limit}`,
   maximum: ({ limit }) => `must be at most ${limit}`,
-  format: ({ format }) => `must be of the form ${format}`,
-  pattern: () => 'must not be blank, or hold NUL or half of a surrogate pair',
+  exclusiveMinimum: ({ limit }) => `must be more than ${limit}`,
+  exclusiveMaximum: ({ limit }) => `must be less than ${limit}`,
+  multipleOf: ({ multipleOf }) => `must be a multiple of ${multipleOf}`,
+  minItems: ({ limit }) => `must have at least ${limit} item(s)`,
+  maxItems: ({ limit }) => `must have at most ${limit} item(s)`,
+  uniqueItems: () => 'must not have an item twice',
+  pattern: ({ pattern }) => `must match ${pattern}`,
+  format: ({ format }) => FORMAT_MESSAGES[String(format)] ?? `must be of the form ${format}`,
 }
+const FORMAT_MESSAGES: Record<string, string> = {
+  text: 'must not hold NUL or half of a surrogate pair',
+  line: 'must not hold control characters or half of a surrogate pair',
+  email: 'must be an e-mail address',
+  date: 'must be a date such as 2026-01-31',
+  'date-time': 'must be a date and time such as 2026-01-31T09:30:00Z',
+  uuid: 'must be a UUID',
+  uri: 'must be an address such as https://example.com/',
+}
+// What a schema's own message is about: a length or a type speaks for itself.
+const OWN_MESSAGE = new Set(['pattern', 'format'])
+// As FastAPI names the places of a request.
+const PLACES: Record<string, string> = { querystring: 'query', params: 'path', headers: 'header' }
 const MAX_FAULTS = 20
 
 export type Failure = Error &
@@ -51,7 +74,7 @@ export type Failure = Error &
 /** The problem that the client is sent for whatever was thrown. */
 export function toHttpProblem(error: Failure): HttpProblem {
   if (error instanceof HttpProblem) return error
-  if (error.validation) return validationFailed(faultsOf(error))
+  if (error.validation) return validationFailed(faultsOf(error) as [Fault, ...Fault[]])
   const known = FRAMEWORK[error.code ?? '']
   if (known) return new HttpProblem(...known)
   const status = error.statusCode
@@ -75,13 +98,21 @@ export function toHttpProblem(error: Failure): HttpProblem {
   )
 }
 
+/** A fault as Ajv reports it when it is verbose. */
+type Found = NonNullable<Failure['validation']>[number] & { parentSchema?: { 'x-message'?: string } }
+
 function faultsOf({ validation = [], validationContext = 'body' }: Failure): Fault[] {
-  return validation.slice(0, MAX_FAULTS).map(({ instancePath, keyword, params }) => {
+  return validation.slice(0, MAX_FAULTS).map(({ instancePath, keyword, params, parentSchema }: Found) => {
     const field = params.missingProperty ?? params.additionalProperty
     const path = instancePath.split('/').slice(1)
+    const own = OWN_MESSAGE.has(keyword) ? parentSchema?.['x-message'] : undefined
     return {
-      loc: [validationContext, ...path, ...(field === undefined ? [] : [String(field)])],
-      msg: MESSAGES[keyword]?.(params) ?? 'is not valid',
+      loc: [
+        PLACES[validationContext] ?? validationContext,
+        ...path,
+        ...(field === undefined ? [] : [String(field)]),
+      ],
+      msg: own ?? MESSAGES[keyword]?.(params) ?? 'is not valid',
       type: keyword,
     }
   })

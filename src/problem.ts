@@ -42,11 +42,12 @@ export function unavailable(code: string, detail: string, cause?: unknown, secon
   return new HttpProblem(503, code, detail, { headers: { 'retry-after': String(seconds) }, cause })
 }
 
-/** 422, with each fault. */
-export function validationFailed(errors: Fault[]): HttpProblem {
-  return new HttpProblem(422, 'validation_failed', 'Some values are missing, unknown or out of bounds.', {
-    errors,
-  })
+/** 422, with each fault; its `detail` is the first of them. */
+export function validationFailed(errors: [Fault, ...Fault[]]): HttpProblem {
+  const [{ loc, msg }, ...others] = errors
+  const place = (loc.length > 1 ? loc.slice(1) : loc).join('.').slice(0, 100)
+  const more = others.length > 0 ? ` (and ${others.length} more)` : ''
+  return new HttpProblem(422, 'validation_failed', `${place} ${msg}${more}`, { errors })
 }
 
 /**

@@ -1,8 +1,9 @@
 import { sql } from 'kysely'
-import type { NewTask, Task, TaskChange, TaskQuery, TaskStats } from '../schemas/task.ts'
+import type { NewTask, Task, TaskChange, TaskStats } from '../schemas/task.ts'
 import type { Given, UserScope } from './isolation/index.ts'
 import { HttpProblem, validationFailed } from './problem.ts'
 import { type Mine, statement } from './tables.ts'
+import type { TaskPage } from './task-query.ts'
 
 type Page = { before: number; limit: number; skip: number }
 type Id = { id: number }
@@ -89,9 +90,7 @@ const cursorOf = ({ id }: Task): string => id.toString(36)
 function readCursor(cursor: string): number {
   const id = Number.parseInt(cursor, 36)
   if (id > 0 && id <= Number.MAX_SAFE_INTEGER && id.toString(36) === cursor) return id
-  throw validationFailed([
-    { loc: ['querystring', 'cursor'], msg: 'is not from a Link header', type: 'cursor' },
-  ])
+  throw validationFailed([{ loc: ['query', 'cursor'], msg: 'is not from a Link header', type: 'cursor' }])
 }
 
 /** The tasks of one user, and the only way to the tasks table. Each call is one statement. */
@@ -103,7 +102,7 @@ export class Tasks {
   }
 
   /** A page, newest first, and the cursor of the next one, if there is more. */
-  async list({ skip, limit, completed, cursor }: TaskQuery): Promise<{ tasks: Task[]; next?: string }> {
+  async list({ skip, limit, completed, cursor }: TaskPage): Promise<{ tasks: Task[]; next?: string }> {
     // One row more than requested shows whether there is a next page.
     const page = {
       before: cursor === undefined ? FROM_THE_START : readCursor(cursor),
@@ -120,7 +119,7 @@ export class Tasks {
   }
 
   /** How many tasks `list` would find in all. */
-  async count({ completed }: Pick<TaskQuery, 'completed'>): Promise<number> {
+  async count({ completed }: Pick<TaskPage, 'completed'>): Promise<number> {
     const stats = await this.stats()
     if (completed === undefined) return stats.total
     return completed ? stats.completed : stats.pending

@@ -166,13 +166,45 @@ t.test('Swagger UI', { skip }, async (t) => {
   await page.locator('.dialog-ux .modal-btn.authorize').click()
   await page.locator('.dialog-ux .btn-done').click()
 
-  const operation = page.locator('.opblock-post').filter({ has: page.locator('[data-path="/todos"]') })
-  await operation.locator('.opblock-summary-control').click()
-  await operation.locator('.execute').click()
-  const answer = operation.locator('.live-responses-table .response').first()
-  await answer.waitFor()
-  t.match(await answer.locator('.response-col_status').innerText(), /^201/, 'the request is answered 201')
-  t.match(await answer.innerText(), id, 'the answer names the user')
+  /** Opens an operation of the page, fills in its parameters and executes it: its status and its body. */
+  const execute = async (method: string, path: string, parameters: Record<string, string> = {}) => {
+    const operation = page
+      .locator(`.opblock-${method}`)
+      .filter({ has: page.locator(`[data-path="${path}"]`) })
+    await operation.locator('.opblock-summary-control').click()
+    for (const [name, value] of Object.entries(parameters))
+      await operation.locator(`tr[data-param-name="${name}"] input`).fill(value)
+    await operation.locator('.execute').click()
+    const answer = operation.locator('.live-responses-table .response').first()
+    await answer.waitFor()
+    const status = await answer.locator('.response-col_status').innerText()
+    const { height } = (await operation.boundingBox()) ?? {}
+    t.ok(height && height < 3000, `${method} ${path} is ${height} px high`)
+    return {
+      status: Number.parseInt(status, 10),
+      body: await answer.locator('.highlight-code').first().innerText(),
+    }
+  }
+  const made = await execute('post', '/todos')
+  t.equal(made.status, 201, 'the proposed task is made')
+  t.match(made.body, id, 'the answer names the user')
+  const task = /"id": (\d+)/.exec(made.body)?.[1] as string
+  const listed = await execute('get', '/todos')
+  t.equal(listed.status, 200, 'the list executes as it is proposed')
+  t.match(listed.body, `"id": ${task}`, 'it has the task')
+  const toggled = await execute('patch', '/todos/{id}/toggle', { id: task })
+  t.equal(toggled.status, 200, 'toggle executes as it is proposed')
+  t.match(toggled.body, '"completed": true', 'and the task is toggled')
   if (process.env.SCREENSHOT) await page.screenshot({ path: process.env.SCREENSHOT, fullPage: true })
+
+  const phone = await browser.newContext({ viewport: { width: 390, height: 844 }, isMobile: true })
+  t.teardown(() => phone.close())
+  const small = await phone.newPage()
+  await small.goto(`${api}/docs`)
+  await small.locator('.opblock').first().waitFor()
+  t.equal(await small.evaluate('innerWidth'), 390, 'a phone shows the page in its own width')
+  t.ok((await small.evaluate<number>('document.documentElement.scrollWidth')) <= 390, 'nothing is wider')
+  if (process.env.SCREENSHOT)
+    await small.screenshot({ path: `${process.env.SCREENSHOT}.phone.png`, fullPage: true })
   t.same(complaints, [], 'no error on the console, and no request to another address')
 })

@@ -1,11 +1,13 @@
 import { gzipSync } from 'node:zlib'
-import type { InjectOptions, LightMyRequestResponse as Response } from 'fastify'
+import Fastify, { type InjectOptions, type LightMyRequestResponse as Response } from 'fastify'
 import pg from 'pg'
 import t from 'tap'
+import errors from '../../plugins/errors.ts'
+import { schemaCompilers } from '../../plugins/schemas.ts'
 import type { Database } from '../../src/database/index.ts'
 import { build, identity, mint } from '../helper/app.ts'
 import { database } from '../helper/database.ts'
-import { bearer, expectProblem } from '../helper/http.ts'
+import { bearer, exchange, expectProblem, head, serve } from '../helper/http.ts'
 
 t.test('one body from every layer', async (t) => {
   const app = await build(t)
@@ -35,7 +37,8 @@ t.test('one body from every layer', async (t) => {
     [422, 'validation_failed', { method: 'POST', url: '/todos', headers, body: { title: 1 } }],
     [422, 'validation_failed', { method: 'POST', url: '/todos', headers }],
     [422, 'validation_failed', { url: '/todos?limit=0', headers }],
-    [422, 'validation_failed', { url: '/todos/x', headers }],
+    [422, 'validation_failed', { url: '/todos/0', headers }],
+    [404, 'not_found', { url: '/todos/x', headers }],
   ]
   for (const [status, code, request] of expected) {
     await t.test(`${status} ${code} from ${request.url.slice(0, 40)}`, async (t) => {
@@ -73,7 +76,7 @@ t.test('a wrong method is 405, and Allow lists the right ones', async (t) => {
   ]
   t.ok(documented.length > 20, 'there are routes to call')
 
-  const ALL = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'TRACE', 'PROPFIND'] as const
+  const ALL = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'TRACE', 'PROPFIND', 'QUERY'] as const
   for (const { url, right } of routes) {
     await t.test(url, async (t) => {
       const allowed = [...right, ...(right.includes('GET') ? ['HEAD'] : [])]
@@ -140,6 +143,26 @@ t.test('a body is JSON or refused', async (t) => {
     )
   })
 
+  t.test('415 for an encoded one', async (t) => {
+    for (const coding of ['gzip', 'br', 'identity, gzip', 'GZIP']) {
+      const response = await app.inject({
+        method: 'POST',
+        url: '/todos',
+        headers: { ...headers, 'content-type': 'application/json', 'content-encoding': coding },
+        payload: gzipSync('{"title":"x"}'),
+      })
+      expectProblem(t, response, 415, 'unsupported_media_type')
+      t.equal(response.headers['accept-encoding'], 'identity', 'it tells what would do')
+    }
+    const plain = await app.inject({
+      method: 'POST',
+      url: '/todos',
+      headers: { ...headers, 'content-type': 'application/json', 'content-encoding': 'Identity' },
+      payload: '{"title":"x"}',
+    })
+    t.equal(plain.statusCode, 201, 'identity is no coding')
+  })
+
   t.test('400 for what is not JSON', async (t) => {
     const bodies = [
       '{',
@@ -165,7 +188,21 @@ t.test('a body is JSON or refused', async (t) => {
       '{"title":"x","constructor":{"prototype":{"polluted":1}}}',
       '{"title":{"__proto__":{"polluted":1}}}',
     ]
-    for (const body of bodies) expectProblem(t, await send('application/json', body), 400, 'malformed_json')
+    for (const body of bodies) {
+      const response = await send('application/json', body)
+      expectProblem(t, response, 422, 'validation_failed')
+      t.match(response.json().detail, /(__proto__|constructor) is unknown$/, body)
+    }
+    const [, , , , inTitle = ''] = bodies
+    t.same(
+      (await send('application/json', inTitle)).json().errors,
+      [{ loc: ['body', 'title', '__proto__'], msg: 'is unknown', type: 'additionalProperties' }],
+      'with its place',
+    )
+    const deep = `${'['.repeat(20_000)}{"__proto__":1}${']'.repeat(20_000)}`
+    const response = await send('application/json', deep)
+    expectProblem(t, response, 422)
+    t.ok(response.body.length < 1000, 'however deep it stands, the answer is short')
     expectProblem(t, await send('application/json', '{"title":"x","constructor":1}'), 422)
     t.notOk('polluted' in {}, 'Object.prototype is clean')
   })
@@ -292,7 +329,7 @@ t.test('HEAD answers like GET, without the body', async (t) => {
     [404, app, { url: '/nowhere', headers }],
     [404, app, { url: '/todos/9', headers }],
     [405, app, { url: '/todos/9/toggle', headers }],
-    [422, app, { url: '/todos/x', headers }],
+    [422, app, { url: '/todos/0', headers }],
     [500, broken, { url: '/todos', headers }],
   ] as const) {
     const [get, head] = await Promise.all([
@@ -306,5 +343,99 @@ t.test('HEAD answers like GET, without the body', async (t) => {
     t.equal(head.body, '', 'HEAD has no body')
     t.same(ofHead, ofGet, 'the headers are the same')
     t.equal(typeof a, typeof b, 'both have a request id, or neither')
+  }
+})
+
+t.test('on the wire: expectations and absolute targets', async (t) => {
+  const app = await build(t)
+  const { headers } = await identity()
+  const { port } = await serve(app)
+  const credential = `Authorization: ${headers.authorization}`
+  const create = ['Content-Type: application/json', 'Content-Length: 13', 'Connection: close', credential]
+  const body = '{"title":"x"}'
+
+  const origin = 'Origin: https://app.example.com'
+  const refused = await exchange(port, head('POST /todos HTTP/1.1', 'Expect: x', origin, ...create) + body)
+  expectProblem(t, refused, 417, 'expectation_failed')
+  t.equal(refused.headers['access-control-allow-origin'], 'https://app.example.com', 'a page can read it')
+  t.equal(refused.headers.vary, 'Origin', 'it varies by origin')
+  const continued = await exchange(
+    port,
+    head('POST /todos HTTP/1.1', 'Expect: 100-continue', ...create) + body,
+  )
+  t.equal(continued.statusCode, 100, '100-continue is met')
+  t.match(continued.body, /^HTTP\/1.1 201/, 'and the request answered')
+
+  for (const target of ['http://evil.example/todos', 'HTTP://evil.example:80/todos/?_=http://x']) {
+    const { statusCode, headers } = await exchange(port, head(`POST ${target} HTTP/1.1`, ...create) + body)
+    t.equal(statusCode, 201, target)
+    t.match(headers.location, /^\/todos\/\d+$/, 'Location is a path')
+  }
+  const listed = await exchange(
+    port,
+    head('GET http://evil.example/todos?limit=1 HTTP/1.1', credential, 'Connection: close'),
+  )
+  t.match(listed.headers.link, /^<\/todos\?limit=1&cursor=\w+>; rel="next"$/, 'Link is a path')
+
+  const query = await exchange(port, head('QUERY /todos HTTP/1.1', credential, 'Connection: close'))
+  expectProblem(t, query, 405, 'method_not_allowed')
+  expectProblem(t, await exchange(port, head('QUERY /nowhere HTTP/1.1', 'Connection: close')), 404)
+})
+
+t.test('messages come from the schema', async (t) => {
+  const app = Fastify({ schemaController: { compilersFactory: schemaCompilers() } })
+  t.teardown(() => app.close())
+  await app.register(errors)
+  const properties = {
+    colour: { type: 'string', pattern: '^#[0-9a-f]{6}$', 'x-message': 'must be a colour such as #ff8800' },
+    code: { type: 'string', pattern: '^[A-Z]+$' },
+    size: { type: 'string', enum: ['small', 'large'] },
+    day: { type: 'string', format: 'date' },
+    at: { type: 'string', format: 'date-time' },
+    ref: { type: 'string', format: 'uuid' },
+    link: { type: 'string', format: 'uri' },
+    mail: { type: 'string', format: 'email' },
+    name: { type: 'string', format: 'line', maxLength: 3, 'x-message': 'must be one line' },
+    share: { type: 'number', exclusiveMinimum: 0, maximum: 1 },
+    tags: { type: 'array', items: { type: 'string', enum: ['a', 'b'] }, maxItems: 2, uniqueItems: true },
+  }
+  app.post(
+    '/',
+    { schema: { body: { type: 'object', properties, additionalProperties: false } } },
+    async () => 'ok',
+  )
+  const post = (payload: object) => app.inject({ method: 'POST', url: '/', payload })
+
+  for (const payload of [
+    { colour: '#ff8800', code: 'AB', size: 'small', name: 'Ada', share: 0.5, tags: ['a', 'b'] },
+    { day: '2024-02-29', at: '2026-01-31T09:30:00Z', mail: 'ada@example.com' },
+    { at: '2026-01-31t23:59:59.123456+05:30', link: 'https://example.com/a?b#c' },
+    { ref: '0b0e8f9c-4f6c-4a53-9e0e-9d0ad1f6a8a1', link: 'mailto:ada@example.com' },
+  ]) {
+    t.equal((await post(payload)).statusCode, 200, JSON.stringify(payload))
+  }
+  for (const [payload, detail] of [
+    [{ colour: 'red' }, 'colour must be a colour such as #ff8800'],
+    [{ code: 'ab' }, 'code must match ^[A-Z]+$'],
+    [{ size: 'huge' }, 'size must be small or large'],
+    [{ day: '2026-02-30' }, 'day must be a date such as 2026-01-31'],
+    [{ day: '2026-1-3' }, 'day must be a date such as 2026-01-31'],
+    [{ at: '2026-01-31' }, 'at must be a date and time such as 2026-01-31T09:30:00Z'],
+    [{ at: '2026-01-31T09:30:00' }, 'at must be a date and time such as 2026-01-31T09:30:00Z'],
+    [{ at: '2026-02-30T09:30:00Z' }, 'at must be a date and time such as 2026-01-31T09:30:00Z'],
+    [{ at: '2026-01-31T24:30:00Z' }, 'at must be a date and time such as 2026-01-31T09:30:00Z'],
+    [{ ref: '1' }, 'ref must be a UUID'],
+    [{ link: '/path' }, 'link must be an address such as https://example.com/'],
+    [{ link: 'https://a b' }, 'link must be an address such as https://example.com/'],
+    [{ mail: 'ada' }, 'mail must be an e-mail address'],
+    [{ name: 'a\n' }, 'name must be one line'],
+    [{ name: 'abcd' }, 'name must have at most 3 characters'],
+    [{ share: 0 }, 'share must be more than 0'],
+    [{ tags: ['a', 'c'] }, 'tags.1 must be a or b'],
+    [{ tags: ['a', 'a'] }, 'tags must not have an item twice'],
+  ] as const) {
+    const response = await post(payload)
+    t.equal(response.statusCode, 422, JSON.stringify(payload))
+    t.equal(response.json().detail, detail, detail)
   }
 })

@@ -1,13 +1,18 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import { readdirSync, readFileSync } from 'node:fs'
+import { createConfig, lintFromString } from '@redocly/openapi-core'
 import { Validator } from '@seriousme/openapi-schema-validator'
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import type { FastifyInstance, RouteOptions } from 'fastify'
 import t, { type Test } from 'tap'
+import { CODES, type Problem } from '../../schemas/problem.ts'
 import { type App, build, identity } from '../helper/app.ts'
 
 interface Schema {
   [keyword: string]: unknown
   examples?: unknown[]
+  $ref?: string
+  properties?: Record<string, Schema>
 }
 interface Operation {
   tags?: string[]
@@ -15,8 +20,15 @@ interface Operation {
   operationId?: string
   security?: Record<string, string[]>[]
   parameters?: { name: string; in: string; required?: boolean; schema: Schema }[]
-  requestBody?: { content: Record<string, { schema: Schema }> }
-  responses: Record<string, { description: string; content?: Record<string, { schema: Schema }> }>
+  deprecated?: boolean
+  requestBody?: { required: boolean; content: Record<string, { schema: Schema }> }
+  responses: Record<string, Response>
+}
+interface Response {
+  $ref?: string
+  description: string
+  headers?: Record<string, { $ref?: string }>
+  content: Record<string, { schema: Schema; examples?: Record<string, { value: Problem }> }>
 }
 
 const DOCS = /^\/(docs(\/.*)?|openapi\.json)$/
@@ -47,13 +59,29 @@ async function documentOf(app: App) {
   const ajv = new Ajv2020({ strict: false, allErrors: true })
   ajv.addFormat('date-time', /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/)
   ajv.addFormat('email', /^\S+@\S+$/)
+  ajv.addFormat('text', true)
+  ajv.addFormat('line', true)
   ajv.addSchema(document, 'document')
+  /** A response, wherever it is written. */
+  const responseOf = ({ responses }: Operation, status: string): Response => {
+    const [, name] = responses[status]?.$ref?.split('#/components/responses/') ?? []
+    return name ? document.components.responses[name] : (responses[status] as Response)
+  }
   /** Validates by a schema at its place in the document, so that `#/components/…` is found. */
   const compile = (...pointer: string[]) => {
     const escaped = pointer.map((key) => encodeURIComponent(key.replaceAll('~', '~0').replaceAll('/', '~1')))
     return ajv.compile({ $ref: `document#/${escaped.join('/')}` })
   }
-  return { response, document, operations, compile }
+  /** What a reader of the document would send first. */
+  const exampleOf = (operation?: Operation): object | undefined => {
+    let schema = operation?.requestBody?.content['application/json']?.schema
+    const [, name] = schema?.$ref?.split('#/components/schemas/') ?? []
+    if (name) schema = document.components.schemas[name]
+    const properties = Object.entries(schema?.properties ?? {})
+    return (schema?.examples?.[0] ??
+      (schema && Object.fromEntries(properties.map(([key, { examples }]) => [key, examples?.[0]])))) as object
+  }
+  return { response, document, operations, compile, responseOf, exampleOf }
 }
 
 t.test('the document is valid OpenAPI 3.1', async (t) => {
@@ -70,6 +98,20 @@ t.test('the document is valid OpenAPI 3.1', async (t) => {
     'the validator refuses an invalid document',
   )
   t.same(document, (await build(t)).swagger(), 'the same for each instance')
+})
+
+t.test("it keeps Redocly's recommended rules", async (t) => {
+  const config = await createConfig({ extends: ['recommended'] })
+  const findings = async (document: object) => {
+    const problems = await lintFromString({ source: JSON.stringify(document), config })
+    return problems
+      .filter(({ ruleId }) => ruleId !== 'no-ambiguous-paths') // older front ends call both of each pair
+      .map(({ ruleId, message, location }) => `${ruleId}: ${message} ${location[0]?.pointer}`)
+  }
+  const { document } = await documentOf(await build(t))
+  t.same(await findings(document), [], 'no error, no warning')
+  const { servers: _, ...broken } = document
+  t.match(await findings(broken), [/^no-empty-servers/], 'and the rules are applied')
 })
 
 t.test('the document has the registered routes and no others', async (t) => {
@@ -95,7 +137,7 @@ t.test('DOCS=off removes the documents', async (t) => {
 
 t.test('every operation', async (t) => {
   const app = await build(t)
-  const { document, operations, compile } = await documentOf(app)
+  const { document, operations, compile, responseOf } = await documentOf(app)
   const tags = document.tags.map(({ name }: { name: string }) => name)
 
   for (const { method, path, operation } of operations) {
@@ -107,8 +149,9 @@ t.test('every operation', async (t) => {
         operation.tags,
         'its tags are declared',
       )
-      const alias = /^\/api\/(user\/|tasks|auth\/(me$|sign-))/.test(path)
+      const alias = /^\/api\/(user\/|tasks|todos|auth\/(me$|sign-))/.test(path)
       t.equal(operation.tags?.includes('aliases') ?? false, alias, 'aliases are tagged, and nothing else is')
+      t.equal(operation.deprecated ?? false, alias, 'aliases are deprecated, and nothing else is')
 
       const inPath = parameters.filter((parameter) => parameter.in === 'path')
       t.same(
@@ -132,20 +175,35 @@ t.test('every operation', async (t) => {
         statuses.some((status) => status.startsWith('2')),
         'a success is documented',
       )
-      for (const [status, { content }] of Object.entries(responses)) {
-        const type = Number(status) < 400 ? 'application/json' : 'application/problem+json'
-        t.same(Object.keys(content ?? {}), [type], status)
-        t.doesNotThrow(
-          () => compile('paths', path, method.toLowerCase(), 'responses', status, 'content', type, 'schema'),
-          `${status}: its schema can be compiled`,
+      for (const status of statuses) {
+        const { content, headers = {} } = responseOf(operation, status)
+        const failed = Number(status) >= 400
+        const type = failed ? 'application/problem+json' : 'application/json'
+        t.same(Object.keys(content), [type], status)
+        t.equal(responses[status]?.$ref !== undefined, failed, `${status}: failures are shared`)
+        t.ok('X-Request-Id' in headers, `${status}: X-Request-Id is documented`)
+        t.equal('Retry-After' in headers, ['429', '503'].includes(status), `${status}: Retry-After`)
+        t.equal(
+          !failed && 'RateLimit-Limit' in headers,
+          !failed && statuses.includes('429'),
+          `${status}: RateLimit-*`,
         )
+        for (const code of Object.keys(content[type]?.examples ?? {}))
+          t.equal(String(CODES[code]?.[0]), status, `${status}: its example ${code} is one`)
+        if (failed) t.ok(content[type]?.examples, `${status}: it has examples`)
+        else
+          t.doesNotThrow(
+            () =>
+              compile('paths', path, method.toLowerCase(), 'responses', status, 'content', type, 'schema'),
+            `${status}: its schema can be compiled`,
+          )
       }
 
       const url = path.replace('{user_id}', 'someone').replace('{id}', '1')
       const { statusCode } = await app.inject({ method: method as 'GET', url })
       const closed = statusCode === 401
       t.same(
-        security ?? [],
+        security,
         closed ? [{ bearer: [] }] : [],
         'a security scheme is documented where a token is needed',
       )
@@ -157,27 +215,42 @@ t.test('every operation', async (t) => {
     { type: 'http', scheme: 'bearer' },
     'the scheme is declared',
   )
-  const ids = operations.map(({ operation }) => operation.operationId).filter(Boolean)
+  const ids = operations.map(({ operation }) => operation.operationId)
+  t.ok(
+    ids.every((id) => /^[a-z][A-Za-z]+$/.test(String(id))),
+    'every operation has an id that is a name',
+  )
   t.equal(new Set(ids).size, ids.length, 'no operationId twice')
+  const at = (path: string) =>
+    operations.filter((operation) => operation.path.startsWith(path)).map(({ operation }) => operation)
+  t.same(
+    at('/todos').map(({ operationId }) => operationId),
+    [
+      'listTasks',
+      'createTask',
+      'getTaskStats',
+      'getTask',
+      'updateTask',
+      'replaceTask',
+      'deleteTask',
+      'toggleTask',
+      'completeTask',
+    ],
+    'the ids of the tasks',
+  )
+  const paths = Object.keys(document.paths)
+  t.ok(paths.indexOf('/todos') < paths.indexOf('/api/{user_id}/tasks'), '/todos comes first')
+  for (const { parameters = [] } of at('/api/{user_id}')) {
+    const [owner] = parameters.filter(({ name }) => name === 'user_id')
+    t.notMatch(JSON.stringify(owner), 'example', 'no example of a user id: it would be refused')
+  }
+  t.same(document.servers?.[0]?.url, '/', 'the server is the one that the document comes from')
 })
 
 t.test('answers are as documented', async (t) => {
   const app = await build(t)
-  const { document, operations, compile } = await documentOf(app)
+  const { operations, compile, responseOf, exampleOf } = await documentOf(app)
   const { id, headers } = await identity()
-  /** The body of a request, made of the examples of its fields. */
-  const exampleBody = (path: string, method: string): object | undefined => {
-    const content = document.paths[path][method.toLowerCase()].requestBody?.content
-    const schema = content?.['application/json'].schema
-    const { properties } = schema?.$ref
-      ? document.components.schemas[schema.$ref.split('/').at(-1)]
-      : (schema ?? {})
-    const fields = Object.entries<Schema>(properties ?? {}).map(([name, { examples }]) => [
-      name,
-      examples?.[0],
-    ])
-    return schema && Object.fromEntries(fields)
-  }
   const order = ['POST', 'GET', 'PUT', 'PATCH', 'DELETE']
   const served = operations
     .filter(({ path }) => !path.startsWith('/api/auth/sign') && path !== '/api/auth/refresh')
@@ -185,36 +258,48 @@ t.test('answers are as documented', async (t) => {
 
   for (const { method, path, operation } of served) {
     await t.test(`${method} ${path}`, async (t) => {
-      const at = (user: string, id: unknown) => path.replace('{user_id}', user).replace('{id}', String(id))
-      const [collection = ''] = path.split('/{id}')
-      const payload = path === '/me' ? {} : exampleBody(path, method)
-      // What `{id}` stands for is made by a POST to the path before it.
-      const made = path.includes('{id}')
-        ? await app.inject({
-            method: 'POST',
-            url: collection.replace('{user_id}', id),
-            headers,
-            payload: exampleBody(collection, 'POST'),
-          })
-        : undefined
-      const known = made?.json().id
-      const url = at(id, known)
+      const at = (user: string, made: unknown) =>
+        path.replace('{user_id}', user).replace('{id}', String(made))
+      // The resource that an id is of is made at the path before it.
+      const [collection = ''] = at(id, '{id}').split('/{id}')
+      const maker = operations.find(
+        (other) => other.method === 'POST' && other.path === path.split('/{id}')[0],
+      )
+      const { id: made } = path.includes('{id}')
+        ? (
+            await app.inject({
+              method: 'POST',
+              url: collection,
+              headers,
+              payload: exampleOf(maker?.operation),
+            })
+          ).json()
+        : { id: undefined }
+      const url = at(id, made)
+      const payload = exampleOf(operation)
 
       const check = async (request: object, status: string) => {
         const response = await app.inject({ method: method as 'GET', url, headers, payload, ...request })
         t.equal(String(response.statusCode), status, `${method} ${url} is ${status}`)
         const type = String(response.headers['content-type']).split(';')[0] as string
         const place = ['paths', path, method.toLowerCase(), 'responses', status, 'content', type, 'schema']
-        const validate = compile(...place)
+        t.ok(responseOf(operation, status)?.content[type], `${status} is documented`)
+        const validate =
+          Number(status) >= 400 ? compile('components', 'schemas', 'Problem') : compile(...place)
         t.ok(validate(response.json()), JSON.stringify(validate.errors))
         t.notOk(validate('surely not'), 'the schema refuses something')
       }
       await check({}, method === 'POST' ? '201' : '200')
       if (operation.responses['401']) await check({ headers: {} }, '401')
-      if (path.includes('{user_id}')) await check({ url: at('someone', known) }, '403')
+      if (path.includes('{user_id}')) await check({ url: at('someone', made) }, '403')
       if (path.includes('{id}')) {
         await check({ url: at(id, 999_999) }, '404')
-        await check({ url: at(id, 'x') }, '422')
+        await check({ url: at(id, 0) }, '422')
+        await check({ url: at(id, '1'.repeat(3000)) }, '414')
+      }
+      await check({ url: `${url}?colour=red` }, '422')
+      if (method !== 'GET' && !operation.requestBody) {
+        await check({ headers: { ...headers, 'content-type': 'text/plain' }, payload: 'x' }, '415')
       }
       if (operation.requestBody) {
         const json = { ...headers, 'content-type': 'application/json' }
@@ -222,6 +307,8 @@ t.test('answers are as documented', async (t) => {
         await check({ headers: json, payload: ' '.repeat(1 << 20) }, '413')
         await check({ headers: { ...headers, 'content-type': 'text/plain' }, payload: 'x' }, '415')
         await check({ payload: { colour: 'red' } }, '422')
+        const { statusCode } = await app.inject({ method: method as 'GET', url, headers })
+        t.equal(statusCode === 422, operation.requestBody.required, 'the body is required where it says so')
       }
     })
   }
@@ -232,6 +319,8 @@ t.test('examples are valid', async (t) => {
   const ajv = new Ajv2020({ strict: false })
   ajv.addFormat('date-time', (text) => !Number.isNaN(Date.parse(text)))
   ajv.addFormat('email', /^\S+@\S+$/)
+  ajv.addFormat('text', true)
+  ajv.addFormat('line', true)
   ajv.addSchema(document, 'document')
   let count = 0
   const walk = (node: unknown, pointer: string): void => {
@@ -250,4 +339,47 @@ t.test('examples are valid', async (t) => {
   }
   walk(document, '')
   t.ok(count > 20, 'there are examples')
+})
+
+t.test('examples of failures are what is sent', async (t) => {
+  const { document, compile } = await documentOf(await build(t))
+  const validate = compile('components', 'schemas', 'Problem')
+  const codes = document.components.schemas.Problem.properties.code.enum
+  for (const [name, { content }] of Object.entries<Response>(document.components.responses)) {
+    for (const [code, { value }] of Object.entries(content['application/problem+json']?.examples ?? {})) {
+      t.ok(codes.includes(code), `${name}: ${code} is listed`)
+      t.equal(value.code, code, `${code}: the example has the code`)
+      t.ok(validate(value), `${code}: the example is valid ${JSON.stringify(validate.errors)}`)
+    }
+  }
+})
+
+t.test('every code in the source is listed with its status, and no other', async (t) => {
+  const IMPLIED: Record<string, number> = { unavailable: 503, unauthorized: 401, refused: 401 }
+  const used: Record<string, number> = { bad_request: 400 } // of whatever status Fastify gives
+  for (const folder of ['src', 'plugins', 'routes']) {
+    for (const file of readdirSync(folder, { recursive: true, encoding: 'utf8' })) {
+      if (!file.endsWith('.ts')) continue
+      const calls = readFileSync(`${folder}/${file}`, 'utf8').matchAll(
+        /(?:\b(HttpProblem|unavailable|unauthorized|refused)\(|\[)\s*(?:(\d{3}),\s*)?'([a-z]+(?:_[a-z]+)*)'/g,
+      )
+      for (const [, call = '', status, code = ''] of calls) {
+        if (status || IMPLIED[call]) used[code] = Number(status ?? IMPLIED[call])
+      }
+    }
+  }
+  t.same(used, Object.fromEntries(Object.entries(CODES).map(([code, [status]]) => [code, status])))
+})
+
+t.test('patterns work without the flag u, and in Python', async (t) => {
+  const { document } = await documentOf(await build(t))
+  const patterns: string[] = []
+  JSON.stringify(document, (key, value) => {
+    if (key === 'pattern') patterns.push(value)
+    return value
+  })
+  t.ok(patterns.length > 0, 'there are patterns')
+  for (const pattern of patterns) t.notMatch(pattern, /\\[pPu]|\\x\{/, pattern)
+  const { title } = document.components.schemas.NewTask.properties
+  t.ok(new RegExp(title.pattern).test('pick up milk'), 'an ordinary title passes without the flag')
 })

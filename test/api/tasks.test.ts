@@ -8,6 +8,7 @@ const PREFIXES = [
   () => '/todos',
   (id: string) => `/api/user/${id}/tasks`,
   () => '/api/tasks',
+  () => '/api/todos',
 ]
 
 async function create(app: App, { headers }: Identity, payload: object): Promise<Task> {
@@ -123,6 +124,20 @@ t.test('a list is walked by its links, newest first', async (t) => {
   )
   t.same(await walk('/todos?skip=6'), [[g]], 'skip leaves out the newest')
   t.same(await walk('/todos?skip=7'), [[]], 'skip beyond the end')
+  t.same(await walk('/todos?offset=6'), [[g]], 'offset is skip')
+  t.same(await walk('/todos?page=3&limit=3'), [[g]], 'the third page of three')
+  t.same(await walk('/todos?page=2&limit=3&offset=2'), [[f, g]], 'offset comes on top of the page')
+  t.same(await walk('/todos?page=2&limit=2'), [[c, d], [e, f], [g]], 'links lead on from a page')
+  t.same(await walk('/todos?page=9&limit=3'), [[]], 'a page beyond the end')
+  for (const name of ['status', 'status_filter']) {
+    t.same(await walk(`/todos?${name}=all&limit=7`), [[a, b, c, d, e, f, g]], `${name}=all`)
+    t.same(await walk(`/todos?${name}=pending&limit=2`), [[b, d], [f]], `${name}=pending`)
+    t.same(await walk(`/todos?${name}=completed`), [[a, c, e, g]], `${name}=completed`)
+  }
+  t.same(await walk('/todos?status=pending&status_filter=completed'), [[b, d, f]], 'status goes before')
+  t.same(await walk('/todos?completed=true&status=pending'), [[a, c, e, g]], 'completed goes before both')
+  const absolute = await app.inject({ url: '/todos?limit=6', headers: user.headers })
+  t.match(absolute.headers.link, /^<\/todos\?/, 'a link is a path')
 })
 
 t.test('X-Total-Count is sent if requested', async (t) => {
@@ -136,6 +151,7 @@ t.test('X-Total-Count is sent if requested', async (t) => {
   t.equal(await count('/todos?count=false'), undefined, 'not with count=false')
   t.equal(await count('/todos?count=true&limit=1'), '3', 'with count=true')
   t.equal(await count('/todos?count=true&completed=true'), '1', 'of the completed ones')
+  t.equal(await count('/todos?count=true&status=pending'), '2', 'of the pending ones')
   t.equal(
     await count('/todos?completed=false', { prefer: 'respond-async, count=exact' }),
     '2',
@@ -247,7 +263,7 @@ t.test('values at their bounds', async (t) => {
         .errors.toSorted((a: { type: string }, b: { type: string }) => a.type.localeCompare(b.type)),
       [
         { loc: ['body', 'colour'], msg: 'is unknown', type: 'additionalProperties' },
-        { loc: ['body', 'title'], msg: 'must have at least 1 character(s)', type: 'minLength' },
+        { loc: ['body', 'title'], msg: 'must have at least 1 character', type: 'minLength' },
         {
           loc: ['body', 'title'],
           msg: 'must not be blank, or hold NUL or half of a surrogate pair',
@@ -258,6 +274,40 @@ t.test('values at their bounds', async (t) => {
       'each fault with its place',
     )
   })
+
+  t.test('the detail names the first', async (t) => {
+    const detail = async (options: object) =>
+      (await app.inject({ url: '/todos', headers: user.headers, ...options })).json().detail
+    const ofBody = (payload: object) => detail({ method: 'POST', payload })
+    for (const [payload, sentence] of [
+      [{ title: 'x'.repeat(256) }, 'title must have at most 255 characters'],
+      [{ title: 'x'.repeat(256), colour: 'red' }, 'colour is unknown (and 1 more)'],
+      [{ title: ' ' }, 'title must not be blank, or hold NUL or half of a surrogate pair'],
+      [{ title: 'a\0' }, 'title must not be blank, or hold NUL or half of a surrogate pair'],
+      [{ title: 'a\ud800' }, 'title must not be blank, or hold NUL or half of a surrogate pair'],
+      [{ title: 'x', description: 'a\0' }, 'description must not hold NUL or half of a surrogate pair'],
+      [{ title: 'x', completed: 'yes' }, 'completed must be boolean'],
+      [{}, 'title is required'],
+      [[], 'body must be object'],
+      [{ title: 'x', ['y'.repeat(5000)]: 1 }, `${'y'.repeat(100)} is unknown`],
+    ] as const) {
+      t.equal(await ofBody(payload), sentence, sentence)
+    }
+    for (const [url, sentence] of [
+      ['/todos?limit=0', 'limit must be at least 1'],
+      ['/todos?status=done', 'status must be all or pending or completed'],
+      ['/todos?sort=title', 'sort must be created_at or created'],
+      ['/todos?search=milk', 'search must be empty: tasks cannot be searched'],
+      ['/todos?cursor=!', 'cursor is not from a Link header'],
+      ['/todos?priority=high', 'priority is unknown'],
+      ['/todos/0', 'id must be at least 1'],
+      ['/todos/01', 'id must be integer'],
+    ] as const) {
+      t.equal(await detail({ url }), sentence, sentence)
+    }
+    const { errors } = (await app.inject({ url: '/todos?limit=0', headers: user.headers })).json()
+    t.same(errors[0].loc, ['query', 'limit'], 'the place is the query')
+  })
 })
 
 t.test('ids and queries are read strictly', async (t) => {
@@ -265,23 +315,25 @@ t.test('ids and queries are read strictly', async (t) => {
   const { headers } = await identity()
   const status = async (url: string) => (await app.inject({ url, headers })).statusCode
 
+  for (const id of ['0', '01', '9007199254740992', '9'.repeat(100)])
+    t.equal(await status(`/todos/${id}`), 422, id)
   for (const id of [
-    '0',
     '-1',
     '1.5',
     '1e3',
     '0x10',
-    '01',
     '%201',
     '1%20',
     'abc',
     'NaN',
-    '9007199254740992',
+    'statistics',
+    'bulk',
+    '%D9%A1', // an Arabic one
     '%F0%9F%98%80',
     "1'--",
     '1,2',
   ]) {
-    t.equal(await status(`/todos/${id}`), 422, id)
+    t.equal(await status(`/todos/${id}`), 404, `${id} is nothing`)
   }
   for (const id of ['1', '2147483648', '9007199254740991']) t.equal(await status(`/todos/${id}`), 404, id)
   for (const query of [
@@ -294,6 +346,16 @@ t.test('ids and queries are read strictly', async (t) => {
     'completed=1',
     'completed=',
     'sort=title',
+    'sort_by=id',
+    'order=asc',
+    'search=milk',
+    'status=done',
+    'status=',
+    'page=0',
+    'page=1000000001',
+    'offset=-1',
+    'priority=high',
+    'Skip=1',
     'cursor=',
     'cursor=!',
     'cursor=-1',
@@ -303,7 +365,55 @@ t.test('ids and queries are read strictly', async (t) => {
   ]) {
     t.equal(await status(`/todos?${query}`), 422, query)
   }
-  for (const query of ['skip=0&limit=1000', 'skip=9007199254740991', 'completed=false', '']) {
+  for (const query of [
+    'skip=0&limit=1000',
+    'skip=9007199254740991',
+    'offset=9007199254740991&skip=9007199254740991&page=1000000000&limit=1000',
+    'completed=false',
+    'status=all&sort=created_at&order=desc&search=',
+    'sort=created&sort_by=created_at&page=1&limit=20',
+    '_t=1700000000&_rsc=1abc&_',
+    '',
+  ]) {
     t.equal(await status(`/todos?${query}`), 200, query)
   }
+})
+
+t.test('a query parameter that an operation does not know is refused by all of them', async (t) => {
+  const app = await build(t)
+  const { headers } = await identity()
+  for (const url of ['/', '/health', '/ready', '/me', '/me/export', '/todos', '/todos/stats', '/todos/1']) {
+    const refused = await app.inject({ url: `${url}?colour=red`, headers })
+    t.equal(refused.statusCode, 422, `${url} refuses colour`)
+    t.equal(refused.json().detail, 'colour is unknown', `${url} names it`)
+    const plain = await app.inject({ url, headers })
+    const busted = await app.inject({ url: `${url}?_t=1&_rsc=x`, headers })
+    t.equal(busted.statusCode, plain.statusCode, `${url} ignores names that begin with _`)
+  }
+})
+
+t.test('the path of another user, and paths that are none', async (t) => {
+  const app = await build(t)
+  const { headers } = await identity()
+  const answer = async (url: string, method = 'GET') => {
+    const { statusCode, body } = await app.inject({ method: method as 'GET', url, headers })
+    const { code, detail } = JSON.parse(body)
+    return [statusCode, code, detail]
+  }
+  const told = 'The path names another user than the token.'
+  t.same(await answer('/api/another/tasks'), [403, 'forbidden', told], 'another user')
+  for (const url of ['/api/v1/tasks', '/api/v2/tasks/1', '/api/v1/tasks/stats']) {
+    t.match(await answer(url), [404, 'not_found'], `${url} is no user's`)
+    t.match((await app.inject({ url })).statusCode, 401, `${url} without a token`)
+  }
+  for (const url of ['/todos/bulk', '/todos/statistics', '/api/tasks/reorder', '/todos/1/status'])
+    for (const method of ['GET', 'POST', 'DELETE'])
+      t.match(await answer(url, method), [404, 'not_found'], `${method} ${url}`)
+  t.match(await answer('/todos/stats', 'DELETE'), [405], 'stats is no task')
+  const v1 = await identity('v1')
+  t.equal(
+    (await app.inject({ url: '/api/v1/tasks', headers: v1.headers })).statusCode,
+    200,
+    'a user called v1',
+  )
 })

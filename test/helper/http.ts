@@ -33,7 +33,13 @@ export function expectProblem(t: Test, response: Answer, status: number, code?: 
   const title = STATUS_CODES[status]
   t.match(
     body,
-    { title, error: title, status, status_code: status, detail: /^[A-Z]\S* ?.+/ },
+    {
+      title,
+      error: title,
+      status,
+      status_code: status,
+      detail: status === 422 ? /^\S+ \S+/ : /^[A-Z]\S* ?.+/,
+    },
     name('title, status and a sentence'),
   )
   t.equal(body.request_id, headers['x-request-id'], name('the request id is in the body and a header'))

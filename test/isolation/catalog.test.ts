@@ -105,7 +105,7 @@ t.test('what is declared as accepted, or as the table of another service, is no 
 })
 
 function declare(options: { accepted: string[]; foreign: string[] }) {
-  return isolate<never, OwnedTables, Record<string, unknown>>({
+  return isolate<never, Pick<OwnedTables, 'tasks'>, Record<string, unknown>>({
     owner: { user_id: () => '' },
     settings: 'app',
     roles: { owned: 'taskward_user', shared: 'taskward_service' },

@@ -78,7 +78,7 @@ t.test("another user's path is refused before any statement", async (t) => {
   }
   const app = await build(t, { database: counting })
   const [ada, bob] = [await identity(), await identity()]
-  const requests = ['', '/stats', '/1', '/x']
+  const requests = ['', '/stats', '/1', '/0']
     .map((path) => ['GET', path])
     .concat([
       ['POST', ''],
