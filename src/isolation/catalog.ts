@@ -54,7 +54,7 @@ export async function compareCatalog(
     ), of_extension as (
       select objid from pg_depend where deptype = 'e'
     )
-    ${sql.join(checks, sql` union all `)} order by kind, fault, repair`.execute(db)
+    ${sql.join(checks, sql` union `)} order by kind, fault, repair`.execute(db)
   return rows
 }
 
@@ -106,8 +106,8 @@ const TABLES: Check[] = [
       format('The unique index %s of %s lacks an owner column: it tells which values other users have.', i.relname, name),
       format('Make it unique together with %s, or declare it as accepted.', ${columns.join(', ')}::text)
     from declared as d join pg_index as x on indrelid = d.oid join pg_class as i on i.oid = indexrelid
-    where is_owned and indisunique and i.relname <> all(${accepted}::text[])
-      and ${lacksColumn(columns, sql`d.oid`, sql`x.indkey::int2[]`)}`,
+    where is_owned and (indisunique or indisexclusion) and i.relname <> all(${accepted}::text[])
+      and ${lacksColumn(columns, sql`d.oid`, sql`(x.indkey::int2[])[0:indnkeyatts - 1]`)}`,
 
   ({ columns, accepted }) => sql`
     select 'isolation',
@@ -116,7 +116,30 @@ const TABLES: Check[] = [
       format('Make it refer to (%s, …), or declare it as accepted.', ${columns.join(', ')}::text)
     from declared as d join pg_constraint on confrelid = d.oid
     where is_owned and contype = 'f' and conparentid = 0 and conname <> all(${accepted}::text[])
-      and (${lacksColumn(columns, sql`d.oid`, sql`confkey`)} or ${lacksColumn(columns, sql`conrelid`, sql`conkey`)})`,
+      and exists (select from unnest(${columns}::text[]) as own where not exists (
+        select from unnest(conkey, confkey) as pair (here, there)
+        join pg_attribute as a on a.attrelid = conrelid and a.attnum = here and a.attname = own
+        join pg_attribute as b on b.attrelid = confrelid and b.attnum = there and b.attname = own))`,
+
+  () => sql`
+    select 'isolation', format('Table %s inherits from %s, which shows its rows.', name, inhparent::regclass),
+      format('alter table %I no inherit %s;', name, inhparent::regclass)
+    from declared as d join pg_inherits on inhrelid = d.oid
+    where is_owned and not (select relispartition from pg_class as c where c.oid = d.oid)`,
+
+  () => sql`
+    select 'isolation',
+      format('Policy %s on %s uses %s, which is not of PostgreSQL.', polname, name, pg_describe_object(refclassid, refobjid, 0)),
+      'Drop that, and make the policy again with protect().'
+    from declared as d join pg_policy as p on polrelid = d.oid
+    join pg_depend on classid = 'pg_policy'::regclass and objid = p.oid
+    where is_owned and refclassid in ('pg_proc'::regclass, 'pg_operator'::regclass, 'pg_cast'::regclass)`,
+
+  ({ columns }) => sql`
+    select 'isolation', format('To the collation of %s.%s, two owners may be equal.', name, attname),
+      format('alter table %I alter %I type text collate "C";', name, attname)
+    from declared as d join pg_attribute on attrelid = d.oid join pg_collation as c on c.oid = attcollation
+    where is_owned and attname = any(${columns}::text[]) and not collisdeterministic`,
 ]
 
 const RIGHTS = sql`array['select', 'insert', 'update', 'delete']`
@@ -171,10 +194,11 @@ const ROLES: Check[] = [
     group by name, c.oid`,
 
   () => sql`
-    select 'isolation', format('Role %s may call %s, which has the rights of its owner.', name, p.oid::regprocedure),
+    select 'isolation', format('Role %s may call %s, which runs with the rights of another role.', name, p.oid::regprocedure),
       format('revoke execute on function %s from %I, public;', p.oid::regprocedure, name)
     from role, pg_proc as p
-    where prosecdef and prorettype not in ('trigger'::regtype, 'event_trigger'::regtype)
+    where (prosecdef or array_to_string(proconfig, ' ') ~* '(^| )(role|session_authorization|row_security)=')
+      and prorettype not in ('trigger'::regtype, 'event_trigger'::regtype)
       and pronamespace in (select oid from other_namespace) and p.oid not in (select objid from of_extension)
       and not ${isSuperuser}
       and has_function_privilege(role.oid, p.oid, 'execute')`,

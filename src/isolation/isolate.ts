@@ -14,7 +14,7 @@ import {
   type Mine,
   mineOf,
   type ScopedStatement,
-  type Statement,
+  Statement,
   StatementMaker,
 } from './statement.ts'
 
@@ -67,10 +67,11 @@ export function isolate<Principal, Owned, Shared>(options: IsolateOptions<Princi
   const mine = mineOf<Owned>(columns)
   const declaration: Declaration = {
     owner: columns,
-    owned,
-    shared: Object.keys(options.shared),
-    functions: options.functions,
+    owned: Object.freeze(owned),
+    shared: Object.freeze(Object.keys(options.shared)),
+    functions: Object.freeze([...(options.functions ?? [])]),
   }
+  Object.freeze(declaration)
   const makerFor = <Of extends Audience>(audience: Of, role: string) =>
     new StatementMaker<Of>({
       declaration,
@@ -124,7 +125,7 @@ export function isolate<Principal, Owned, Shared>(options: IsolateOptions<Princi
   const probes = [
     ofOwner.make(() => (builder as QueryCreator<never>).selectNoFrom((eb) => eb.lit(1).as('one'))),
     ofNobody.make(() => (builder as QueryCreator<never>).selectNoFrom((eb) => eb.lit(1).as('one'))),
-  ].map((probe): ScopedStatement => probe.bind(nobody, {}))
+  ].map((probe): ScopedStatement => Statement.bind(probe, nobody, {}))
 
   return {
     statement,

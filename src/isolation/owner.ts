@@ -29,6 +29,9 @@ export class Owner {
   }
 }
 
+Object.freeze(Owner)
+Object.freeze(Owner.prototype)
+
 /** The owner of no row, for statements on tables that belong to nobody. */
 export const nobody = new Owner(KEY, undefined, [])
 

@@ -1,6 +1,6 @@
 import { nobody, type Owner } from './owner.ts'
 import type { Declaration } from './guard/index.ts'
-import { type Audience, ScopedStatement, type Statement } from './statement.ts'
+import { type Audience, ScopedStatement, Statement } from './statement.ts'
 
 /** What runs statements: the README has a small one. */
 export interface Runner {
@@ -33,7 +33,7 @@ abstract class Scope<Of extends Audience> {
 
   /** The statement with its values, to be run with others in one transaction. */
   bind<Values, Row>(statement: Statement<Values, Row, Of>, values: Values): ScopedStatement {
-    return statement.bind(this.#owner, values)
+    return Statement.bind(statement, this.#owner, values)
   }
 
   /** Runs statements in one transaction: all of them happen, or none. */

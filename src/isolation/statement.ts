@@ -115,7 +115,15 @@ export class Statement<Values, Row, Of extends Audience> {
   }
 
   /** The statement for one owner, with the values by name as its parameters $1, $2, … */
-  bind(owner: Owner, values: Values): ScopedStatement {
+  static bind<Values, Of extends Audience>(
+    statement: Statement<Values, unknown, Of>,
+    owner: Owner,
+    values: Values,
+  ): ScopedStatement {
+    return statement.#bind(owner, values)
+  }
+
+  #bind(owner: Owner, values: Values): ScopedStatement {
     const owned = Owner.valuesOf(owner, this.#owner)
     const parameters = this.#parameters.map((parameter) => {
       if (!(parameter instanceof Placeholder)) return parameter
@@ -181,6 +189,11 @@ export class ScopedStatement implements BoundStatement {
     const inFront = settings.inFront(statement.#owner, nonce, timeout, rls)
     return seal ? [inFront, statement, settings.behind(inFront, rls)] : [inFront, statement]
   }
+}
+
+for (const made of [Statement, ScopedStatement]) {
+  Object.freeze(made)
+  Object.freeze(made.prototype)
 }
 
 /** How a batch of statements runs. */

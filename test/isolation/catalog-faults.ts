@@ -76,7 +76,7 @@ export const CATALOG_MUTANTS: Record<string, CatalogMutant> = {
     decision: 'drop table tasks_1',
   },
   'a definer function': {
-    found: 'may call all_tasks(), which has the rights of its owner',
+    found: 'may call all_tasks(), which runs with the rights of another role',
     sql: `create function all_tasks() returns setof tasks language sql security definer as 'select * from tasks'`,
   },
   'a right on a column of a table of nobody': {

@@ -243,7 +243,7 @@ t.test('the guard wants both columns', (t) => {
   t.match(tagged.sql, /"notes"\."org_id" = \$\d+ and "notes"\."user_id" = \$\d+/, 'the builders bind both')
   t.match(plans.sql, 'select "name" from "plans"')
   t.same(
-    typed1().bind(MEMBERS.otherAda, {}).parameters,
+    new UserScope({ run: async () => [] }, MEMBERS.otherAda).bind(typed1(), {}).parameters,
     ['x', 'other', 'ada'],
     'what the types refuse, forced: an insert writes the owner all the same',
   )

@@ -210,7 +210,9 @@ export function termOf(node: Node, env: Env): string | undefined {
   if (!casts.every((cast, i) => FAITHFUL.includes(cast) || (i === 0 && CANONICAL.includes(cast))))
     return undefined
   if (inner?.ColumnRef)
-    return casts[0]?.startsWith('int') ? undefined : columnTerm(inner.ColumnRef.fields, env)
+    return casts.some((cast) => CANONICAL.includes(cast))
+      ? undefined
+      : columnTerm(inner.ColumnRef.fields, env)
   const owner = inner?.ParamRef && env.parameters[inner.ParamRef.number - 1]
   return owner === undefined ? undefined : `$${owner}`
 }
