@@ -1,6 +1,6 @@
 import fastifyCors from '@fastify/cors'
 import fp from 'fastify-plugin'
-import { parseOrigins } from '../src/origins.ts'
+import { isLoopbackOrigin, parseOrigins, refusedOrigins } from '../src/origins.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -16,8 +16,23 @@ const EXPOSED =
 /** Lets pages from the origins of FRONTEND_URL call, with credentials (Fetch standard, 3.3). */
 export default fp(
   async (app) => {
-    const matches = parseOrigins(app.config.frontendUrl)
+    const { frontendUrl, NODE_ENV, FRONTEND_URL, ALLOWED_ORIGINS } = app.config
+    const isListed = parseOrigins(frontendUrl)
+    // A front end in development is now on this port, now on that.
+    const matches = (origin: string) =>
+      isListed(origin) || (NODE_ENV === 'development' && isLoopbackOrigin(origin))
     const isAllowed = (origin: string | undefined) => origin !== undefined && matches(origin)
+
+    const variable = !FRONTEND_URL && ALLOWED_ORIGINS ? 'ALLOWED_ORIGINS' : 'FRONTEND_URL'
+    const reportRefused = refusedOrigins(variable, isListed, (sentence) => app.log.warn(sentence))
+    // Before the hook that answers preflights.
+    app.addHook('onRequest', (request, _reply, done) => {
+      const { origin } = request.headers
+      // Browsers name the origin of the service's own pages as well, and need no leave for those.
+      if (origin !== undefined && !matches(origin) && URL.parse(origin)?.host !== request.host)
+        reportRefused(origin)
+      done()
+    })
 
     await app.register(fastifyCors, {
       // A function, so that every answer has `Vary: Origin`, and an unlisted origin gets no other CORS header.

@@ -37,7 +37,7 @@ export default fp(
   { name: 'errors' },
 )
 
-function bodyOf({ statusCode, code, message, errors }: HttpProblem, id: string): Problem {
+function bodyOf({ statusCode, code, message, errors, hint }: HttpProblem, id: string): Problem {
   const title = STATUS_CODES[statusCode] ?? 'Error'
   return {
     title,
@@ -48,6 +48,7 @@ function bodyOf({ statusCode, code, message, errors }: HttpProblem, id: string):
     error: title,
     status_code: statusCode,
     errors,
+    hint,
   }
 }
 

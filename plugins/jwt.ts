@@ -7,19 +7,19 @@ import { HttpProblem, inactiveUser } from '../src/problem.ts'
 import { claimOwners } from '../src/tables.ts'
 import {
   type Claims,
-  invalidToken,
   isExpired,
   KEY_SET_ALGORITHMS,
   keyFor,
   LEEWAY_SECONDS,
   parseToken,
   readCredential,
-  remoteKeySet,
+  reasonOf,
   SECRET_ALGORITHMS,
   type UnverifiedToken,
   type User,
   userOf,
-  type VerifierOptions,
+  verifierOptions,
+  wrongSignature,
 } from '../src/tokens/index.ts'
 
 declare module '@fastify/jwt' {
@@ -59,15 +59,9 @@ const CACHED_TOKENS = 10_000
 /** Verifies the bearer token (src/tokens has the rules) and decorates `request.user`. */
 export default fp(
   async (app) => {
-    const { secrets, signingSecret, jwksUrl, issuer, audience, keySetOrigin } = app.config
-    const keySet = jwksUrl && remoteKeySet(jwksUrl)
-    const options: VerifierOptions = {
-      secrets,
-      keySet,
-      issuer,
-      audience,
-      keySetOrigin,
-    }
+    const { signingSecret, issuer, audience } = app.config
+    const options = verifierOptions(app.config)
+    const { keySet } = options
 
     await app.register(fastifyJwt, {
       decoratorName: 'jwtPayload', // not `user`: it has only a getter, below
@@ -98,7 +92,7 @@ export default fp(
       // Strict about form, which @fastify/jwt is not: it answers 400 or 500 to some malformed tokens.
       const token = parseToken(credential)
       await request.jwtVerify().catch((error) => {
-        throw error instanceof HttpProblem ? error : invalidToken(error)
+        throw error instanceof HttpProblem ? error : wrongSignature(token, options, error)
       })
       const user = deepFreeze(userOf(token, options))
       const keys = token.header.alg === 'HS256' ? undefined : keySet?.freshUntil()
@@ -127,7 +121,7 @@ export default fp(
       } catch (error) {
         // An unreachable issuer is not the caller's fault.
         if ((error as HttpProblem).statusCode === 401) await app.limitFailures(request, reply)
-        throw error
+        throw app.config.NODE_ENV === 'development' ? withHint(error as Error) : error
       }
       await app.limitUser(request, reply)
       refuseBlocked(request.user)
@@ -135,6 +129,11 @@ export default fp(
   },
   { name: 'jwt', dependencies: ['env', 'rate-limit'] },
 )
+
+/** Tells the caller what else only the log does. */
+function withHint(error: Error): Error {
+  return Object.assign(error, { hint: reasonOf(error)?.message })
+}
 
 /** Better Auth's admin plugin says `banned`; other services say `disabled`. */
 function refuseBlocked({ claims }: User): void {

@@ -66,6 +66,11 @@ export const Problem = Type.Object(
         { description: 'With status 422: each fault found' },
       ),
     ),
+    hint: Type.Optional(
+      Type.String({
+        description: 'With status 401, and only where NODE_ENV is development: why the token was refused',
+      }),
+    ),
   },
   { $id: 'Problem', title: 'Problem' },
 )

@@ -1,5 +1,9 @@
 /** Decides whether a browser origin may call: the exact origins of a list, and patterns with one wildcard. */
-export type OriginMatcher = (origin: string) => boolean
+export interface OriginMatcher {
+  (origin: string): boolean
+  /** The list, as it was understood. */
+  readonly entries: readonly string[]
+}
 
 /**
  * Reads a comma-separated list of origins. Entries are trimmed and normalised to `scheme://host[:port]`; one `*` is
@@ -10,7 +14,7 @@ export type OriginMatcher = (origin: string) => boolean
  */
 export function parseOrigins(list: string): OriginMatcher {
   const exact = new Set<string>()
-  const patterns: OriginMatcher[] = []
+  const patterns: Pattern[] = []
   for (const entry of list.split(',').map((part) => part.trim())) {
     if (entry === '') continue
     if (entry === '*') throw new Error('"*" would let every site call with the credentials of its visitors')
@@ -18,7 +22,38 @@ export function parseOrigins(list: string): OriginMatcher {
     else exact.add(parseOrigin(entry, entry))
   }
   if (exact.size + patterns.length === 0) throw new Error('the list has no origin in it')
-  return (origin) => exact.has(origin) || patterns.some((matches) => matches(origin))
+  const matches = (origin: string) => exact.has(origin) || patterns.some((pattern) => pattern.matches(origin))
+  return Object.assign(matches, { entries: [...exact, ...patterns.map(({ entry }) => entry)] })
+}
+
+const LOOPBACK = ['localhost', '127.0.0.1', '[::1]']
+
+/** Whether a browser origin is a page of this very machine, on any port. */
+export function isLoopbackOrigin(origin: string): boolean {
+  const url = URL.parse(origin)
+  if (!url || url.origin !== origin || !LOOPBACK.includes(url.hostname)) return false
+  return url.protocol === 'http:' || url.protocol === 'https:'
+}
+
+const MAX_REPORTED = 100
+const MAX_LENGTH = 200
+
+/**
+ * Reports origins that are refused, each once and 100 at most: whoever makes them up fills no log.
+ * @param report called with a sentence that names the origin, the variable and its value
+ */
+export function refusedOrigins(
+  variable: string,
+  { entries }: OriginMatcher,
+  report: (sentence: string) => void,
+): (origin: string) => void {
+  const reported = new Set<string>()
+  return (origin) => {
+    const shown = origin.slice(0, MAX_LENGTH)
+    if (reported.size >= MAX_REPORTED || reported.has(shown)) return
+    reported.add(shown)
+    report(`origin ${shown} is not in ${variable} (${entries.join(', ')})`)
+  }
 }
 
 function parseOrigin(text: string, entry: string): string {
@@ -38,7 +73,12 @@ function withoutUser(entry: string): string {
 
 const STAND_IN = 'wildcard-stand-in'
 
-function parsePattern(entry: string): OriginMatcher {
+interface Pattern {
+  entry: string
+  matches(candidate: string): boolean
+}
+
+function parsePattern(entry: string): Pattern {
   const wrong = (why: string) =>
     new Error(`"${withoutUser(entry)}" ${why}: write it like https://app-*-team.vercel.app`)
   if (entry.split('*').length > 2) throw wrong('has more than one *')
@@ -51,9 +91,12 @@ function parsePattern(entry: string): OriginMatcher {
   if (!/[a-z0-9]/.test(label.split(STAND_IN)[1] ?? '')) throw wrong('has no team part after its *')
   if (domain.length < 2) throw wrong('has no fixed domain')
   const [before = '', after = ''] = origin.split(STAND_IN)
-  return (candidate) =>
-    candidate.startsWith(before) &&
-    candidate.endsWith(after) &&
-    // Within one label: letters, digits and hyphens, never a dot.
-    /^[a-z0-9-]+$/.test(candidate.slice(before.length, -after.length))
+  return {
+    entry: `${before}*${after}`,
+    matches: (candidate) =>
+      candidate.startsWith(before) &&
+      candidate.endsWith(after) &&
+      // Within one label: letters, digits and hyphens, never a dot.
+      /^[a-z0-9-]+$/.test(candidate.slice(before.length, -after.length)),
+  }
 }

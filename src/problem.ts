@@ -13,6 +13,8 @@ export class HttpProblem extends Error {
   readonly code: string
   readonly headers: Record<string, string>
   readonly errors?: Fault[]
+  /** The reason, where the client is told it: in development alone. */
+  hint?: string
 
   /**
    * @param statusCode HTTP status, 400–599

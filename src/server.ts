@@ -1,6 +1,7 @@
 import cluster from 'node:cluster'
 import closeWithGrace from 'close-with-grace'
 import { createLogger } from './log.ts'
+import { olderVariables } from './older-variables.ts'
 import { DRAIN, exitWith, runWorkers } from './process/index.ts'
 
 // Longer than a request may take, shorter than the platform waits before it kills the process.
@@ -19,6 +20,8 @@ try {
 async function serve(): Promise<void> {
   const { buildApp } = await import('./app.ts') // not loaded by the process that only starts workers
   const app = await buildApp({ env: process.env, logger })
+  const older = olderVariables(process.env)
+  if (older && (cluster.worker?.id ?? 1) === 1) app.log.warn(older) // of several processes the first
   const { close } = closeWithGrace({ delay: DRAIN_MS, logger }, async ({ err }) => {
     if (err) app.log.fatal({ err }, 'uncaught error, shutting down')
     await app.drain()

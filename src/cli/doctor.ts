@@ -1,42 +1,53 @@
-import { type Config, readConfig, type Variables } from '../config.ts'
+import { type Config, ConfigError, readConfig, type Variables } from '../config.ts'
 import { connect } from '../database/index.ts'
 import { diagnose } from '../migrations/index.ts'
+import { olderVariables } from '../older-variables.ts'
+import { parseOrigins } from '../origins.ts'
 import { explain } from '../process/index.ts'
+import { examineToken } from './examine-token.ts'
+import { examineIssuer } from './keys.ts'
+import { examineRedis } from './redis.ts'
 
 export interface Examination {
   /** What was checked. */
   check: string
   /** What is wrong and what to do, one sentence each; empty if all is well. */
   advice: string[]
+  /** What was found beside, good or bad. */
+  notes?: string[]
 }
 
-/** Checks everything that the service needs, one thing at a time, and says how to fix it. Changes nothing. */
-export async function* examine(variables: Variables): AsyncGenerator<Examination> {
+/**
+ * Checks everything that the service needs, one thing at a time, and says how to fix it. Changes nothing.
+ * @param token to check instead, with only the part of the environment that this needs
+ */
+export async function* examine(variables: Variables, token?: string): AsyncGenerator<Examination> {
   let config: Config
   try {
     config = readConfig(variables)
   } catch (error) {
-    yield { check: 'environment', advice: (error as Error).message.split('\n') }
+    if (!(error instanceof ConfigError)) throw error
+    yield { check: 'environment', advice: error.message.split('\n') }
     return
   }
-  yield { check: 'environment', advice: [] }
-  if (config.jwksUrl) yield examineKeys(config.jwksUrl)
+  if (token !== undefined) {
+    yield examineToken(token, config)
+    return
+  }
+  yield { check: 'environment', advice: [], notes: notesOn(variables, config) }
+  if (config.jwksUrl) yield* examineIssuer(config.jwksUrl)
+  if (config.REDIS_URL) yield examineRedis(config.REDIS_URL)
   yield examineDatabase(config)
 }
 
-async function examineKeys(url: URL): Promise<Examination> {
-  const check = `keys of the token issuer at ${url.href}`
-  try {
-    const response = await fetch(url, { redirect: 'manual', signal: AbortSignal.timeout(5000) })
-    const { keys } = (await response.json()) as { keys?: unknown[] }
-    if (response.ok && Array.isArray(keys) && keys.length > 0) return { check, advice: [] }
-    return {
-      check,
-      advice: ['There is no key there yet. Is the jwt plugin on, and has anyone asked for a token?'],
-    }
-  } catch (error) {
-    return { check, advice: [`They cannot be read (${(error as Error).message}). Is BETTER_AUTH_URL right?`] }
-  }
+function notesOn(variables: Variables, { frontendUrl, NODE_ENV }: Config): string[] {
+  const local =
+    NODE_ENV === 'development' ? ', and this machine on any port while NODE_ENV is development' : ''
+  const older = olderVariables(variables)
+  return [
+    `Browsers may call from ${parseOrigins(frontendUrl).entries.join(', ')}${local}.`,
+    ...(older ? [`${older}.`] : []),
+  ]
 }
 
 async function examineDatabase({ databaseUrl, DATABASE_RLS }: Config): Promise<Examination> {

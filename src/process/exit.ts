@@ -16,7 +16,6 @@ export function exitWith(error: unknown): never {
 
 /** What went wrong and what to do, in a sentence, or the stack of an unexpected error. */
 export function explain(error: Error & Partial<NodeJS.ErrnoException> & { port?: number }): string {
-  if (error.code?.startsWith('ERR_PARSE_ARGS_')) return error.message
   if (error instanceof MissingGrantError) return `${error.message} Or set DATABASE_RLS=off to go without.`
   if (EXPECTED.some((known) => error instanceof known)) return error.message.replaceAll('\n', '\ntaskward: ')
   switch (error.syscall === 'listen' ? error.code : undefined) {
@@ -28,12 +27,15 @@ export function explain(error: Error & Partial<NodeJS.ErrnoException> & { port?:
     case 'ENOTFOUND':
       return `HOST is not an address of this machine. Set it to 0.0.0.0 or 127.0.0.1.`
   }
-  if (error instanceof pg.DatabaseError && /^(28|3D)/.test(error.code ?? '')) return refused(error)
+  if (error instanceof pg.DatabaseError && /^(28|3D)/.test(error.code ?? ''))
+    return `The database refused: ${error.message}. Is DATABASE_URL right?`
+  // No such table, column or schema; the embedded database has an error class of its own.
+  if (/^(42P01|42703|3F000)$/.test(error.code ?? '')) {
+    return `The database lacks what the code expects (${error.message}). Run: npm run migrate, with every migration listed in src/migrations/index.ts.`
+  }
   if (isPassingFault(error)) {
     return `The database does not answer (${error.message || error.code}). Is it running, and is DATABASE_URL right?`
   }
-  if (error instanceof pg.DatabaseError) return refused(error)
+  if (error instanceof pg.DatabaseError) return `The database refused: ${error.message}.`
   return error.stack ?? String(error)
 }
-
-const refused = ({ message }: Error) => `The database refused: ${message}. Is DATABASE_URL right?`

@@ -22,6 +22,10 @@ export interface KeySet {
   find(header: { alg: string; kid?: string }): Promise<string>
   /** When the known keys must be fetched again, in milliseconds since 1970. */
   freshUntil(): number
+  /** The ids and algorithms of the keys that are known now. */
+  known(): { kid?: unknown; alg?: unknown }[]
+  /** Where they come from, without a query. */
+  readonly address: string
 }
 
 /** The issuer publishes no key that fits the token. */
@@ -93,7 +97,12 @@ export function remoteKeySet(url: URL): KeySet {
     }
     return pem
   }
-  return { find: findPem, freshUntil: () => (cache.uat ?? 0) + MAX_AGE }
+  return {
+    find: findPem,
+    freshUntil: () => (cache.uat ?? 0) + MAX_AGE,
+    known: () => remote.jwks()?.keys ?? [],
+    address: url.origin + url.pathname,
+  }
 }
 
 async function limitBody(response: Response): Promise<Response> {

@@ -1,4 +1,6 @@
-import { invalidToken, missingToken } from './refusals.ts'
+import type { HttpProblem } from '../problem.ts'
+import { kindOf, SEND_JWT } from './likely.ts'
+import { invalidToken, missingToken, quote, type Reason } from './refusals.ts'
 
 /** A token in its three parts, header and payload parsed but not yet verified. */
 export interface UnverifiedToken {
@@ -18,12 +20,23 @@ const TYPES = ['jwt', 'at+jwt', 'application/at+jwt']
  * @throws HttpProblem 401
  */
 export function readCredential(values: readonly string[]): string {
-  if (values.length > 1) throw invalidToken('more than one Authorization header')
+  if (values.length > 1) throw invalidToken(header('more than one'))
   const [scheme = '', ...rest] = (values[0] ?? '').split(' ').filter(Boolean)
-  if (scheme.toLowerCase() !== 'bearer' || rest.length === 0) throw missingToken()
-  if (rest.length > 1) throw invalidToken('more than one token')
+  if (scheme === '') throw missingToken({ ...header('missing'), advice: 'Cookies are not looked at.' })
+  if (scheme.toLowerCase() !== 'bearer')
+    throw missingToken(header(rest.length === 0 ? 'one word' : 'of another scheme'))
+  if (rest.length === 0) throw missingToken(header('a scheme alone'))
+  if (rest.length > 1) throw invalidToken(header('more than one token'))
   return rest[0] as string
 }
+
+/** @param actual never a part of it: whatever stands there may be a secret */
+const header = (actual: string): Reason => ({
+  rule: 'credential',
+  what: 'The Authorization header',
+  actual,
+  expected: 'the scheme that WWW-Authenticate names, a space and one token',
+})
 
 /**
  * Splits a token and refuses every form that is not plainly a signed JWT (RFC 7515, 7519, 8725), before any key is
@@ -31,14 +44,15 @@ export function readCredential(values: readonly string[]): string {
  * @throws HttpProblem 401
  */
 export function parseToken(token: string): UnverifiedToken {
-  if (token.length > MAX_TOKEN_LENGTH) throw invalidToken('too long')
+  if (token.length > MAX_TOKEN_LENGTH)
+    throw wrongForm(`${token.length} characters long`, `at most ${MAX_TOKEN_LENGTH}`)
   const parts = token.split('.')
   const [header = '', payload = '', signature = ''] = parts
   if (parts.length !== 3 || !parts.every(isCanonicalBase64Url))
-    throw invalidToken('not three base64url parts')
+    throw wrongForm(kindOf(token) ?? 'no JWT', 'three base64url parts with a dot between each')
   const parsed = {
-    header: parseObject(header),
-    payload: parseObject(payload),
+    header: parseObject(header, 'header'),
+    payload: parseObject(payload, 'payload'),
     input: `${header}.${payload}`,
     signature,
   }
@@ -49,15 +63,27 @@ export function parseToken(token: string): UnverifiedToken {
 function checkHeader(header: Record<string, unknown>): void {
   // Extensions that change what is signed or how; a verifier that does not know them must refuse (RFC 7515, 4.1.11).
   for (const name of ['crit', 'b64', 'zip', 'enc']) {
-    if (name in header) throw invalidToken(`header ${name}`)
+    if (name in header) throw wrongHeader(name, 'set', 'none')
   }
   // Another kind of token, such as Better Auth's session cookie, is not an access token (RFC 8725, 3.11).
   const { typ, cty, kid } = header
   if (typ !== undefined && !(typeof typ === 'string' && TYPES.includes(typ.toLowerCase())))
-    throw invalidToken('typ')
-  if (cty !== undefined) throw invalidToken('cty: a nested token')
-  if (kid !== undefined && typeof kid !== 'string') throw invalidToken('kid')
+    throw wrongHeader('typ', quote(typ), '"JWT" or "at+jwt"')
+  if (cty !== undefined) throw wrongHeader('cty', 'set', 'none, since a nested token is not read')
+  if (kid !== undefined && typeof kid !== 'string') throw wrongHeader('kid', quote(kid), 'a string')
 }
+
+const wrongForm = (actual: string, expected: string, what = 'The token'): HttpProblem =>
+  invalidToken({ rule: 'form', what, actual, expected, advice: SEND_JWT })
+
+const wrongHeader = (name: string, actual: string, expected: string): HttpProblem =>
+  invalidToken({
+    rule: 'header',
+    what: `The header's ${name}`,
+    actual,
+    expected,
+    advice: /session/.test(actual) ? `It is a session cookie. ${SEND_JWT}` : undefined,
+  })
 
 function isCanonicalBase64Url(part: string): boolean {
   return /^[\w-]+$/.test(part) && Buffer.from(part, 'base64url').toString('base64url') === part
@@ -65,14 +91,14 @@ function isCanonicalBase64Url(part: string): boolean {
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
-function parseObject(part: string): Record<string, unknown> {
+function parseObject(part: string, name: string): Record<string, unknown> {
+  const refuse = (actual: string) => wrongForm(actual, 'a JSON object in UTF-8', `The ${name} of the token`)
   let value: unknown
   try {
     value = JSON.parse(utf8.decode(Buffer.from(part, 'base64url')))
   } catch {
-    throw invalidToken('not JSON') // the message of JSON.parse quotes the token
+    throw refuse('not JSON') // what JSON.parse says quotes from the token
   }
-  if (typeof value !== 'object' || value === null || Array.isArray(value))
-    throw invalidToken('not a JSON object')
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw refuse('another value')
   return value as Record<string, unknown>
 }

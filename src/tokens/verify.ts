@@ -1,8 +1,11 @@
 import { createHmac, timingSafeEqual } from 'node:crypto'
 import { isDeepStrictEqual } from 'node:util'
-import { type KeySet, MissingKeyError } from './jwks.ts'
+import { MissingKeyError } from './jwks.ts'
+import { KEY_SET_ALGORITHMS, LEEWAY_SECONDS, SECRET_ALGORITHMS, type VerifierOptions } from './options.ts'
 import type { UnverifiedToken } from './parse.ts'
-import { invalidToken, missingUserId, tokenExpired } from './refusals.ts'
+import { unknownKey, wrongAddress, wrongAlgorithm } from './reasons.ts'
+import { invalidToken, missingUserId, type Reason } from './refusals.ts'
+import { expired, noEnd, notYet } from './times.ts'
 
 /** The claims of a verified token: RFC 7519, and what the issuer added. */
 export interface Claims {
@@ -18,33 +21,14 @@ export interface User {
   readonly claims: Claims
 }
 
-export interface VerifierOptions {
-  /** HS256 secrets, any of which may have signed a token. If empty, HS256 tokens are refused. */
-  secrets: readonly string[]
-  /** The issuer's public keys. If undefined, tokens signed with a private key are refused. */
-  keySet?: KeySet
-  /** If set, the only `iss` and `aud` accepted of any token. */
-  issuer?: string
-  audience?: string
-  /** The `iss` and `aud` that tokens verified by the key set must have if the two above are not set. */
-  keySetOrigin?: string
-}
-
-/** Seconds that the issuer's clock may be off. */
-export const LEEWAY_SECONDS = 30
-export const SECRET_ALGORITHMS = ['HS256'] as const
-export const KEY_SET_ALGORITHMS = ['EdDSA', 'ES256', 'ES512', 'RS256', 'PS256'] as const
-
 /**
  * The key that must have signed a token: the header's `alg` alone chooses between secrets and key set, so that a
  * public key is never used as a secret; `jwk`, `jku`, `x5u` and `x5c` are never looked at.
  * @returns a secret or a public key in PEM
  * @throws HttpProblem 401, or 503 if no keys are available at all
  */
-export async function keyFor(
-  { header, input, signature }: UnverifiedToken,
-  options: VerifierOptions,
-): Promise<string> {
+export async function keyFor(token: UnverifiedToken, options: VerifierOptions): Promise<string> {
+  const { header, input, signature } = token
   const { secrets, keySet } = options
   if (SECRET_ALGORITHMS.includes(header.alg as never) && secrets.length > 0) {
     return secrets.find((secret) => isSignedWith(secret, input, signature)) ?? (secrets[0] as string)
@@ -53,10 +37,10 @@ export async function keyFor(
     try {
       return await keySet.find(header as { alg: string; kid?: string })
     } catch (error) {
-      throw error instanceof MissingKeyError ? invalidToken(error) : error
+      throw error instanceof MissingKeyError ? unknownKey(token, options, keySet, error) : error
     }
   }
-  throw invalidToken('alg')
+  throw wrongAlgorithm(token, options)
 }
 
 function isSignedWith(secret: string, input: string, signature: string): boolean {
@@ -70,24 +54,22 @@ function isSignedWith(secret: string, input: string, signature: string): boolean
  * @param now milliseconds since 1970
  * @throws HttpProblem 401
  */
-export function userOf(
-  { header, payload }: UnverifiedToken,
-  options: VerifierOptions,
-  now = Date.now(),
-): User {
-  const seconds = now / 1000
-  const { exp, nbf, iat, iss, aud, email } = payload
-  if (!isTime(exp)) throw invalidToken('exp')
-  if (isExpired({ exp }, now)) throw tokenExpired()
-  for (const start of [nbf, iat]) {
+export function userOf(token: UnverifiedToken, options: VerifierOptions, now = Date.now()): User {
+  const { header, payload } = token
+  const { exp, iss, aud, email } = payload
+  if (!isTime(exp)) throw noEnd(exp)
+  if (isExpired({ exp }, now)) throw expired(exp, now)
+  for (const claim of ['nbf', 'iat'] as const) {
+    const start = payload[claim]
     if (start === undefined) continue
-    if (!isTime(start) || start - LEEWAY_SECONDS > seconds) throw invalidToken('nbf or iat')
+    if (!isTime(start) || start - LEEWAY_SECONDS > now / 1000) throw notYet(claim, start, now)
   }
   const origin = header.alg === 'HS256' ? undefined : options.keySetOrigin
   const issuer = options.issuer ?? origin
   const audience = options.audience ?? origin
-  if (issuer !== undefined && iss !== issuer) throw invalidToken('iss')
-  if (audience !== undefined && ![aud].flat().includes(audience)) throw invalidToken('aud')
+  if (issuer !== undefined && iss !== issuer) throw wrongAddress('iss', issuer, token, options)
+  if (audience !== undefined && ![aud].flat().includes(audience))
+    throw wrongAddress('aud', audience, token, options)
   const claims = payload as Claims
   return { id: subjectOf(claims), email: typeof email === 'string' ? email : null, claims }
 }
@@ -111,8 +93,21 @@ export const isVisible = (text: string): boolean => VISIBLE.test(text)
 function subjectOf({ sub, user_id, id }: Claims): string {
   const subjects = [sub, user_id, id].filter((subject) => subject !== undefined && subject !== null)
   const [subject] = subjects
-  if (subject === undefined) throw missingUserId()
-  if (!subjects.every((other) => isDeepStrictEqual(other, subject))) throw invalidToken('subjects differ')
-  if (typeof subject !== 'string' || !isVisible(subject)) throw invalidToken('subject')
+  if (subject === undefined) throw missingUserId(wrongSubject('missing'))
+  if (!subjects.every((other) => isDeepStrictEqual(other, subject)))
+    throw invalidToken({ ...wrongSubject('not one: two of the three differ'), advice: DIFFERENT_SUBJECTS })
+  if (typeof subject !== 'string' || !isVisible(subject))
+    throw invalidToken(wrongSubject(typeof subject === 'string' ? 'another text' : 'no text'))
   return subject
 }
+
+const DIFFERENT_SUBJECTS =
+  "The payload of Better Auth's jwt plugin carries the user's id: with a getSubject of your own, give it a " +
+  'definePayload too.'
+
+const wrongSubject = (actual: string): Reason => ({
+  rule: 'subject',
+  what: 'The subject (sub, else user_id, else id)',
+  actual,
+  expected: '1-255 visible characters without spaces',
+})
