@@ -1,11 +1,12 @@
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { type AddressInfo, connect, createServer } from 'node:net'
+import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Test } from 'tap'
+import { freePort } from './http.ts'
 
 const env = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin` }
 
@@ -16,13 +17,12 @@ export function pgBouncerVersion(): string | undefined {
 }
 
 /**
- * Starts PgBouncer in front of a server, in transaction mode with three connections. It ends with the test, and is
- * started again if it crashes, as a service manager would.
- * @returns the address of the same database through it, and how it crashed, each time
+ * Starts PgBouncer in front of a server, in transaction mode with three connections. It ends with the test.
+ * @returns the address of the same database through it
  */
-export async function startPgBouncer(t: Test, address: string): Promise<{ url: string; crashes: string[] }> {
+export async function startPgBouncer(t: Test, address: string): Promise<string> {
   const { hostname, port, username, password } = new URL(address)
-  const listen = await freePort()
+  const listen = await freePort(t)
   const folder = mkdtempSync(join(tmpdir(), 'taskward-pgbouncer-'))
   const config = join(folder, 'pgbouncer.ini')
   const users = join(folder, 'users.txt')
@@ -50,19 +50,8 @@ ignore_startup_parameters = extra_float_digits
     chmodSync(folder, 0o755)
     for (const file of [config, users]) chmodSync(file, 0o644)
   }
-  const crashes: string[] = []
-  let stopping = false
-  let bouncer = start()
-  function start(): ChildProcess {
-    const child = spawn('pgbouncer', [...(asRoot ? ['-u', 'nobody'] : []), config], { env, stdio: 'ignore' })
-    return child.on('exit', (code, signal) => {
-      if (stopping) return
-      crashes.push(signal ?? `exit code ${code}`)
-      bouncer = start()
-    })
-  }
+  const bouncer = spawn('pgbouncer', [...(asRoot ? ['-u', 'nobody'] : []), config], { env, stdio: 'ignore' })
   t.teardown(async () => {
-    stopping = true
     bouncer.kill('SIGTERM')
     if (bouncer.exitCode === null && bouncer.signalCode === null) await once(bouncer, 'exit')
     rmSync(folder, { recursive: true })
@@ -73,19 +62,11 @@ ignore_startup_parameters = extra_float_digits
   }
   const url = new URL(address)
   url.host = `127.0.0.1:${listen}`
-  return { url: url.href, crashes }
+  return url.href
 }
 
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
-}
-
-function isOpen(port: number): Promise<boolean> {
+/** Whether somebody listens on a port of this machine. */
+export function isOpen(port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(port, '127.0.0.1')
     socket.on('connect', () => resolve(true)).on('error', () => resolve(false))

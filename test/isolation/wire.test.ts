@@ -40,7 +40,7 @@ async function fuzz(t: Test, what: string, options: Omit<WireOptions, 'batches' 
 }
 
 tap.test('the embedded database', async (t) => {
-  await fuzz(t, 'embedded', { url: await embeddedUrl(), prepare: true, fragments: false }, 400)
+  await fuzz(t, 'embedded', { url: await embeddedUrl(), prepare: true, fragments: false }, 250)
 })
 
 for (const prepare of [true, false]) {
@@ -62,14 +62,13 @@ tap.test(
   { skip: needsServer || (!version && 'PgBouncer is not installed: apt-get install pgbouncer') },
   async (t) => {
     const admin = await migratedUrl()
-    const { url, crashes } = await startPgBouncer(t, admin)
+    const url = await startPgBouncer(t, admin)
     const { refused } = await fuzz(
       t,
       `PgBouncer ${version}`,
       { url, admin, prepare: false, fragments: true },
       2000,
     )
-    if (crashes.length > 0) t.comment(`PgBouncer itself crashed: ${crashes}`)
     if (refused === 0) t.comment('PgBouncer gave no foreign answer this time')
   },
 )

@@ -203,13 +203,49 @@ export async function fuzzWire(options: WireOptions): Promise<WireResult> {
     if (error.name === 'ForeignAnswerError') result.refused += 1
   }
 
-  // Each user has tasks before anything breaks.
   const quiet = options.admin ? await connect({ url: options.admin }) : database
-  await quiet.asLogin((db) =>
-    sql`insert into tasks (user_id, title) select 'u' || u, 'u' || u || ' t' || i from generate_series(0, ${USERS - 1}::int) u, generate_series(1, ${TASKS}::int) i`.execute(
-      db,
-    ),
-  )
+  try {
+    await attack()
+  } finally {
+    wire?.close()
+    await database.close()
+    if (quiet !== database) await quiet.close()
+    process.off('uncaughtException', onUncaught)
+    process.off('unhandledRejection', onUncaught)
+  }
+  return result
+
+  async function attack(): Promise<void> {
+    // Each user has tasks before anything breaks.
+    await quiet.asLogin((db) =>
+      sql`insert into tasks (user_id, title) select 'u' || u, 'u' || u || ' t' || i from generate_series(0, ${USERS - 1}::int) u, generate_series(1, ${TASKS}::int) i`.execute(
+        db,
+      ),
+    )
+
+    let done = false
+    const breaking = options.admin ? breakThings(options.admin, pick, () => done) : Promise.resolve(0)
+    await Promise.all(
+      Array.from({ length: AT_ONCE }, async () => {
+        while (result.batches < options.batches) await ask().catch(tally)
+      }),
+    )
+    done = true
+    result.killed = await breaking
+    await sleep(300)
+    for (const [user, scope] of scopes.slice(0, 20)) {
+      const rows = (await scope.all(who, { asked: user }).catch(() => [])) as Row[]
+      if (rows[0]?.who === user) result.recovered += 1
+    }
+    const { rows } = await quiet.asLogin((db) =>
+      sql<{
+        n: number
+      }>`select count(*)::int as n from tasks where title <> user_id and title not like user_id || ' %'`.execute(
+        db,
+      ),
+    )
+    result.foreignTasks = rows[0]?.n ?? -1
+  }
 
   async function ask(): Promise<void> {
     const [user, scope] = pick(scopes)
@@ -222,35 +258,6 @@ export async function fuzzWire(options: WireOptions): Promise<WireResult> {
     if (isAnswer(rows)) result.answered += 1
     else result.misdelivered.push(`${user}: ${JSON.stringify(rows).slice(0, 300)}`)
   }
-
-  let done = false
-  const breaking = options.admin ? breakThings(options.admin, pick, () => done) : Promise.resolve(0)
-  await Promise.all(
-    Array.from({ length: AT_ONCE }, async () => {
-      while (result.batches < options.batches) await ask().catch(tally)
-    }),
-  )
-  done = true
-  result.killed = await breaking
-  await sleep(300)
-  for (const [user, scope] of scopes.slice(0, 20)) {
-    const rows = (await scope.all(who, { asked: user }).catch(() => [])) as Row[]
-    if (rows[0]?.who === user) result.recovered += 1
-  }
-  const { rows } = await quiet.asLogin((db) =>
-    sql<{
-      n: number
-    }>`select count(*)::int as n from tasks where title <> user_id and title not like user_id || ' %'`.execute(
-      db,
-    ),
-  )
-  result.foreignTasks = rows[0]?.n ?? -1
-  await database.close()
-  if (quiet !== database) await quiet.close()
-  wire?.close()
-  process.off('uncaughtException', onUncaught)
-  process.off('unhandledRejection', onUncaught)
-  return result
 }
 
 /** A pseudo-random sequence (xorshift), so that a run can be repeated as far as the timing allows. */
