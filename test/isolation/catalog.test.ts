@@ -119,7 +119,7 @@ t.test('a table whose migration forgot protect() is found at start', async (t) =
   const db = await openDatabase(t)
   const { isolation, protect } = isolate<
     never,
-    OwnedTables & { notes: { user_id: string; id: number } },
+    Pick<OwnedTables, 'tasks'> & { notes: { user_id: string; id: number } },
     Record<string, unknown>
   >({
     owner: { user_id: () => '' },

@@ -24,7 +24,11 @@ interface NoteTable {
   parent: number | null
 }
 
-const { statement, claimOwners } = isolate<string, OwnedTables & { notes: NoteTable }, Record<never, never>>({
+const { statement, claimOwners } = isolate<
+  string,
+  Pick<OwnedTables, 'tasks'> & { notes: NoteTable },
+  Record<never, never>
+>({
   owner: { user_id: (id) => id },
   settings: 'app',
   roles: { owned: 'taskward_user', shared: 'taskward_service' },
