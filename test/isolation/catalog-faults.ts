@@ -105,9 +105,9 @@ export const CATALOG_MUTANTS: Record<string, CatalogMutant> = {
     sql: 'alter table tasks owner to taskward_user',
   },
   'a table with the owner column that is not declared': {
-    found: 'Table notes has the column user_id, but is not declared',
-    sql: 'create table notes (user_id text, body text)',
-    decision: 'drop table notes',
+    found: 'Table memos has the column user_id, but is not declared',
+    sql: 'create table memos (user_id text, body text)',
+    decision: 'drop table memos',
   },
   'a unique index without the owner': {
     found: 'The unique index one_title of tasks lacks an owner column',

@@ -4,7 +4,7 @@ import t from 'tap'
 import type { Database } from '../../src/database/index.ts'
 import { isolate } from '../../src/isolation/index.ts'
 import { diagnose, migrate, readinessOf } from '../../src/migrations/index.ts'
-import { isolation, type OwnedTables } from '../../src/tables.ts'
+import { isolation } from '../../src/tables.ts'
 import { Tasks } from '../../src/tasks.ts'
 import { build, identity } from '../helper/app.ts'
 import { databaseUrl, migratedUrl, openDatabase } from '../helper/database.ts'
@@ -85,7 +85,7 @@ t.test('what is declared as accepted, or as the table of another service, is no 
   const db = await openDatabase(t)
   const { accepting, foreign } = {
     accepting: declare({ accepted: ['one_title', 'by_id', 'of_task'], foreign: [] }),
-    foreign: declare({ accepted: [], foreign: ['notes'] }),
+    foreign: declare({ accepted: [], foreign: ['memos'] }),
   }
   const faults = (of: typeof accepting) => db.asLogin((login) => of.compareCatalog(login, db.rls))
   await db.asLogin((login) =>
@@ -99,59 +99,62 @@ t.test('what is declared as accepted, or as the table of another service, is no 
   await db.asLogin((login) =>
     runAll(login, 'drop table remarks; alter table tasks drop constraint by_id; drop index one_title'),
   )
-  await db.asLogin((login) => runAll(login, 'create table notes (user_id text)'))
+  await db.asLogin((login) => runAll(login, 'create table memos (user_id text)'))
   t.same(await faults(foreign), [], 'a table of another service')
-  t.match(await faults(accepting), [{ fault: /notes/ }], 'which is found where it is not declared')
+  t.match(await faults(accepting), [{ fault: /memos/ }], 'which is found where it is not declared')
 })
 
+type Tables = Record<string, Record<string, unknown>>
+
+/** What the service declares, so that nothing of it is a fault here. */
+const DECLARED = {
+  owned: Object.fromEntries(isolation.tables.map(({ name, key }) => [name, { key }])),
+  shared: Object.fromEntries(isolation.declaration.shared.map((name) => [name, true as const])),
+}
+
 function declare(options: { accepted: string[]; foreign: string[] }) {
-  return isolate<never, Pick<OwnedTables, 'tasks'>, Record<string, unknown>>({
+  return isolate<never, Tables, Tables>({
     owner: { user_id: () => '' },
     settings: 'app',
     roles: { owned: 'taskward_user', shared: 'taskward_service' },
-    owned: { tasks: { key: 'id' } },
-    shared: { accounts: true, refresh_tokens: true },
+    ...DECLARED,
     ...options,
   }).isolation
 }
 
 t.test('a table whose migration forgot protect() is found at start', async (t) => {
   const db = await openDatabase(t)
-  const { isolation, protect } = isolate<
-    never,
-    Pick<OwnedTables, 'tasks'> & { notes: { user_id: string; id: number } },
-    Record<string, unknown>
-  >({
+  const { isolation, protect } = isolate<never, Tables, Tables>({
     owner: { user_id: () => '' },
     settings: 'app',
     roles: { owned: 'taskward_user', shared: 'taskward_service' },
-    owned: { tasks: { key: 'id' }, notes: { key: 'id' } },
-    shared: { accounts: true, refresh_tokens: true },
+    shared: DECLARED.shared,
+    owned: { ...DECLARED.owned, memos: { key: 'id' } },
   })
   const compare = () => db.asLogin((login) => isolation.compareCatalog(login, db.rls))
   t.match(
     await compare(),
-    [{ fault: 'Table notes is declared, but is not there.' }],
+    [{ fault: 'Table memos is declared, but is not there.' }],
     'a table without a migration',
   )
   await db.asLogin((login) =>
     runAll(
       login,
-      `create table notes (user_id varchar(255) not null, id int, primary key (user_id, id));
-      grant select, insert, update, delete on notes to taskward_user`,
+      `create table memos (user_id varchar(255) not null, id int, primary key (user_id, id));
+      grant select, insert, update, delete on memos to taskward_user`,
     ),
   )
   t.match(
     (await compare()).map(({ fault }) => fault),
     [
-      'Row-level security is not enabled and forced on notes.',
-      'Table notes has no policy own_rows as declared',
+      'Row-level security is not enabled and forced on memos.',
+      'Table memos has no policy own_rows as declared',
     ],
     'a table without protection',
   )
   for (const { repair } of await compare()) await db.asLogin((login) => runAll(login, repair))
   t.same(await compare(), [], 'what is said to repair it does')
-  await db.asLogin((login) => protect(login, 'notes'))
+  await db.asLogin((login) => protect(login, 'memos'))
   t.same(await compare(), [], 'and protect() makes the same')
 })
 

@@ -40,7 +40,7 @@ interface Mutant {
 const others = isolation.declaration.owned.filter((table) => table !== 'tasks')
 const statements = () =>
   isolation.statements.filter(
-    ({ sql }) => !others.some((table) => sql.includes(`"${table}"`)),
+    ({ sql }) => !others.some((table) => sql.includes(table)),
   ) as readonly AnyStatement[]
 const isInsert = ({ sql }: AnyStatement) => sql.startsWith('insert')
 

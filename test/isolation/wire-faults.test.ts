@@ -26,13 +26,13 @@ interface NoteTable {
 
 const { statement, claimOwners } = isolate<
   string,
-  Pick<OwnedTables, 'tasks'> & { notes: NoteTable },
+  Pick<OwnedTables, 'tasks'> & { memos: NoteTable },
   Record<never, never>
 >({
   owner: { user_id: (id) => id },
   settings: 'app',
   roles: { owned: 'taskward_user', shared: 'taskward_service' },
-  owned: { tasks: { key: 'id' }, notes: { key: 'id' } },
+  owned: { tasks: { key: 'id' }, memos: { key: 'id' } },
   shared: {},
 })
 const ownerOf = claimOwners()
@@ -382,7 +382,7 @@ t.test('parameters of every kind', async (t) => {
 
 const insertNote = statement((mine, given: Given<{ id: number; title: string; parent: number | null }>) =>
   mine
-    .insertInto('notes', { id: given.id, title: given.title, parent: given.parent } as never)
+    .insertInto('memos', { id: given.id, title: given.title, parent: given.parent } as never)
     .returning('id'),
 )
 
@@ -390,19 +390,19 @@ t.test("what a table's own rules refuse is no fault of the service", async (t) =
   const db = await connect({ url: await migratedUrl() })
   t.teardown(() => db.close())
   await db.asLogin((login) =>
-    sql`create table notes (
+    sql`create table memos (
       user_id text not null, id int, title text check (title <> ''), parent int,
-      primary key (user_id, id), foreign key (user_id, parent) references notes
+      primary key (user_id, id), foreign key (user_id, parent) references memos
     )`
       .execute(login)
-      .then(() => sql`grant all on notes to taskward_user`.execute(login)),
+      .then(() => sql`grant all on memos to taskward_user`.execute(login)),
   )
   const scope = new UserScope(db, ownerOf('ada'))
   const app = await serve(t, db, (app) => {
-    app.post('/notes', async ({ body }) => scope.one(insertNote, body as never))
+    app.post('/memos', async ({ body }) => scope.one(insertNote, body as never))
   })
   const post = async (title: string, id: number, parent: number | null = null) => {
-    const response = await app.inject({ method: 'POST', url: '/notes', payload: { id, title, parent } })
+    const response = await app.inject({ method: 'POST', url: '/memos', payload: { id, title, parent } })
     return [response.statusCode, response.json().code ?? 'made']
   }
   t.same(await post('first', 1), [200, 'made'], 'what follows the rules is made')
