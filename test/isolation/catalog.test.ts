@@ -170,7 +170,7 @@ t.test('two owner columns', async (t) => {
     roles: { owned: 'taskward_user', shared: 'taskward_service' },
     owned: { papers: { key: 'id' } },
     shared: {},
-    foreign: ['tasks'],
+    foreign: Object.keys(DECLARED.owned),
   })
   await db.asLogin(async (login) => {
     await runAll(
@@ -198,7 +198,7 @@ t.test('partitions', async (t) => {
     roles: { owned: 'taskward_user', shared: 'taskward_service' },
     owned: { papers: { key: 'id' } },
     shared: { accounts: true, refresh_tokens: true },
-    foreign: ['tasks'],
+    foreign: Object.keys(DECLARED.owned),
   })
   const compare = () => db.asLogin((login) => isolation.compareCatalog(login, db.rls))
   await db.asLogin(async (login) => {
