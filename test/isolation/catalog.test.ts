@@ -188,24 +188,18 @@ t.test('two owner columns', async (t) => {
 
 t.test('partitions', async (t) => {
   const db = await openDatabase(t)
-  const { isolation, protect } = isolate<
-    never,
-    { papers: { user_id: string; id: number } },
-    Record<string, unknown>
-  >({
+  const { isolation, protect } = isolate<never, Tables, Tables>({
     owner: { user_id: () => '' },
     settings: 'app',
     roles: { owned: 'taskward_user', shared: 'taskward_service' },
-    owned: { papers: { key: 'id' } },
-    shared: { accounts: true, refresh_tokens: true },
-    foreign: Object.keys(DECLARED.owned),
+    owned: { ...DECLARED.owned, papers: { key: 'id' } },
+    shared: DECLARED.shared,
   })
   const compare = () => db.asLogin((login) => isolation.compareCatalog(login, db.rls))
   await db.asLogin(async (login) => {
     await runAll(
       login,
-      `revoke all on tasks from taskward_user;
-      create table papers (user_id text, id int, primary key (user_id, id)) partition by hash (user_id);
+      `create table papers (user_id text, id int, primary key (user_id, id)) partition by hash (user_id);
       create table papers_0 partition of papers for values with (modulus 1, remainder 0);
       grant select, insert, update, delete on papers to taskward_user`,
     )
