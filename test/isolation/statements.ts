@@ -119,6 +119,8 @@ select to_jsonb(t) - 'data', row_to_json(t), to_json(t.*) from tasks t where t.u
 select t from tasks t where t.user_id = $1
 select count(t), count(t.*) from tasks t where t.user_id = $1
 select (jsonb_each_text(data)).key from tasks where user_id = $1
+select t.id, e.value from tasks t cross join lateral jsonb_array_elements(t.data -> 'list') e where t.user_id = $1
+select t.id, e.value from tasks t, jsonb_array_elements_text(t.data -> 'list') with ordinality e where t.user_id = $1 and e.value <> '1'
 select jsonb_set(data, '{who}', '"x"'), jsonb_pretty(data), data || '{"a": 1}', data - 'who', jsonb_array_length(data -> 'list') from tasks where user_id = $1
 select id::text || '-' || title as slug, title::varchar(5), n::numeric(10, 2), '{1,2}'::int[], interval '1 day' * n from tasks where user_id = $1
 select distinct title from tasks where user_id = $1

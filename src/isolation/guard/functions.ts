@@ -81,6 +81,11 @@ export const RECORDS: ReadonlySet<string> = new Set(
     jsonb_each jsonb_each_text jsonb_populate_record jsonb_populate_recordset jsonb_to_record jsonb_to_recordset`),
 )
 
+/** Those whose one column is called `value`, whatever their alias. */
+export const ELEMENTS: ReadonlySet<string> = new Set(
+  names('json_array_elements json_array_elements_text jsonb_array_elements jsonb_array_elements_text'),
+)
+
 /** PostgreSQL's own operators: none of them reaches beyond its operands. */
 export const OPERATORS: ReadonlySet<string> = new Set(
   names(`= <> != < <= > >= + - * / % ^ |/ ||/ @ & | # ~ << >> || ! !! ~~ !~~ ~~* !~~* ~* !~ !~* ^@ ~<~ ~<=~ ~>=~ ~>~

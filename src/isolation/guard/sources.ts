@@ -19,7 +19,7 @@ import {
   stringsOf,
   type Tree,
 } from './equalities.ts'
-import { RECORDS } from './functions.ts'
+import { ELEMENTS, RECORDS } from './functions.ts'
 import { listed, rest, walk } from './lists.ts'
 import { refuse } from './refusal.ts'
 
@@ -142,7 +142,13 @@ function relation(kind: string, body: Node, env: Env, before: readonly Tree[]): 
     id: env.proof.relations++,
     name,
     ...(!calls.every((call) => RECORDS.has(call)) && {
-      only: new Set([name, ...stringsOf(colnames), ...defined, 'ordinality']),
+      only: new Set([
+        name,
+        ...stringsOf(colnames),
+        ...defined,
+        'ordinality',
+        ...(!colnames && calls.some((call) => ELEMENTS.has(call)) ? ['value'] : []),
+      ]),
     }),
     prove: (facts) => rest(kind, body, { ...lateral, facts }, []),
   }
