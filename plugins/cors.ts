@@ -18,7 +18,7 @@ export default fp(
   async (app) => {
     const { frontendUrl, NODE_ENV, FRONTEND_URL, ALLOWED_ORIGINS } = app.config
     const isListed = parseOrigins(frontendUrl)
-    // A front end in development is now on this port, now on that.
+    // Front ends in development change ports.
     const matches = (origin: string) =>
       isListed(origin) || (NODE_ENV === 'development' && isLoopbackOrigin(origin))
     const isAllowed = (origin: string | undefined) => origin !== undefined && matches(origin)
@@ -28,7 +28,7 @@ export default fp(
     // Before the hook that answers preflights.
     app.addHook('onRequest', (request, _reply, done) => {
       const { origin } = request.headers
-      // Browsers name the origin of the service's own pages as well, and need no leave for those.
+      // Browsers name the origin of the service's own pages as well, and need no permission for them.
       if (origin !== undefined && !matches(origin) && URL.parse(origin)?.host !== request.host)
         reportRefused(origin)
       done()
@@ -39,7 +39,7 @@ export default fp(
       origin: (origin, done) => done(null, isAllowed(origin)),
       credentials: true,
       methods: ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'],
-      // No allowedHeaders: what is asked for is granted. No header but Authorization carries authority here.
+      // No allowedHeaders: the requested headers are allowed. No header but Authorization carries authority here.
       exposedHeaders: EXPOSED,
       maxAge: 7200,
       strictPreflight: false,

@@ -130,7 +130,7 @@ export default fp(
   { name: 'jwt', dependencies: ['env', 'rate-limit'] },
 )
 
-/** Tells the caller what else only the log does. */
+/** Adds the reason, which otherwise only the log has, to the answer. */
 function withHint(error: Error): Error {
   return Object.assign(error, { hint: reasonOf(error)?.message })
 }

@@ -35,7 +35,7 @@ export function pathOf(url: string): string {
 /** The address of the page that begins where the one at `url` ends. */
 export function pageAfter(url: string, cursor: string): string {
   const query = new URLSearchParams(url.split('?')[1])
-  for (const skipped of ['skip', 'offset', 'page']) query.delete(skipped) // on the way here
+  for (const skipped of ['skip', 'offset', 'page']) query.delete(skipped) // the cursor starts after what was skipped
   query.set('cursor', cursor)
   return `${pathOf(url)}?${query}`
 }

@@ -158,8 +158,11 @@ class Batch extends pg.Query {
 }
 
 function columnsOn(wire: Wire): Map<string, readonly Column[]> {
-  const known = prepared.get(wire) ?? new Map<string, readonly Column[]>()
-  prepared.set(wire, known)
+  let known = prepared.get(wire)
+  if (!known) {
+    known = new Map()
+    prepared.set(wire, known)
+  }
   return known
 }
 
