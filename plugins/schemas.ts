@@ -70,7 +70,9 @@ export function schemaCompilers(): Compilers {
         for (const [id, shared] of Object.entries(external)) if (!ajv.getSchema(id)) ajv.addSchema(shared)
         const validate = once(validators, schema, () => ajv.compile(schema))
         if (httpPart === 'body') return validate
-        const properties = Object.entries((schema.properties ?? {}) as Record<string, AnySchemaObject>)
+        const properties = Object.entries(
+          (schema.properties ?? {}) as Record<string, AnySchemaObject>,
+        ).filter(([, { type }]) => type === 'integer' || type === 'boolean')
         return (data: Record<string, unknown>) => {
           readText(data, properties)
           return validate(data)

@@ -37,7 +37,8 @@ const TASK = '/:id(^\\d+$)'
 
 const tasks: FastifyPluginAsyncTypebox<TaskRoutesOptions> = async (app, { idSuffix = '', alias = false }) => {
   app.addHook('onRequest', app.authenticate)
-  app.addHook('onRequest', refuseOtherUser)
+  const namesUser = app.prefix.includes(':user_id')
+  if (namesUser) app.addHook('onRequest', refuseOtherUser)
   app.decorateRequest('tasks', {
     getter() {
       return new Tasks(this.scope)
@@ -45,7 +46,7 @@ const tasks: FastifyPluginAsyncTypebox<TaskRoutesOptions> = async (app, { idSuff
   })
 
   // Params are validated as a whole, so the schema includes :user_id if the prefix has it.
-  const owner = app.prefix.includes(':user_id') ? [TaskOwner] : []
+  const owner = namesUser ? [TaskOwner] : []
   const OfUser = Type.Composite([...owner, Type.Object({})])
   const OfTask = Type.Composite([...owner, TaskId]) as unknown as typeof TaskId
   const route = (operationId: string, summary: string) => ({
@@ -174,8 +175,8 @@ export default tasks
 
 /** Runs before any query, so that no answer shows whether the user in the path exists. */
 async function refuseOtherUser({ params, user }: FastifyRequest, reply: FastifyReply) {
-  const { user_id } = params as Partial<Static<typeof TaskOwner>>
-  if (user_id === undefined || user_id === user.id) return
+  const { user_id } = params as Static<typeof TaskOwner>
+  if (user_id === user.id) return
   if (/^v\d+$/.test(user_id)) return reply.callNotFound() // /api/v1/tasks names a version, not a user
   throw new HttpProblem(403, 'forbidden', 'The path names another user than the token.')
 }

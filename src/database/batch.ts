@@ -99,7 +99,13 @@ class Batch extends pg.Query {
     const rows = this.#rows[this.#at]
     if (!rows || columns?.length !== texts.length) return this.#refuse('a row that was not asked for')
     const expected = this.#statements[this.#at]?.expected
-    if (expected?.some((value, i) => value !== texts[i])) return this.#refuse('the settings of another batch')
+    if (expected) {
+      const others = texts.length - expected.length
+      for (let i = 0; i < expected.length; i++)
+        if (expected[i] !== texts[others + i]) return this.#refuse('the settings of another batch')
+      rows.push(texts)
+      return
+    }
     if (this.#unreadable) return
     try {
       const row: Record<string, unknown> = {}

@@ -1,8 +1,8 @@
-import { randomUUID } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Kysely, PostgresDialect } from 'kysely'
 import pg from 'pg'
-import { type Runner, ScopedStatement } from '../isolation/index.ts'
+import { type BoundStatement, type Runner, ScopedStatement } from '../isolation/index.ts'
 import { runBatch } from './batch.ts'
 import type { Embedded } from './embedded.ts'
 import { Multiplexer } from './multiplexer.ts'
@@ -58,7 +58,7 @@ const ANSWER_TIMEOUT_MS = 1_000
 const CLOSE_TIMEOUT_MS = 1_000
 
 // Unique across processes, because several may share a pooler's connections.
-const PROCESS = randomUUID()
+const PROCESS = randomBytes(12).toString('base64url')
 let batches = 0
 const nextNonce = () => `${PROCESS}:${(batches += 1)}`
 
@@ -67,6 +67,14 @@ async function openEmbedded(url: string): Promise<Embedded> {
   const embedded = await import('./embedded.ts')
   return embedded.openEmbedded(url.slice('pglite:'.length))
 }
+
+const unnamed = ({ sql, parameters, types, expected }: BoundStatement): BoundStatement => ({
+  name: '',
+  sql,
+  parameters,
+  types,
+  expected,
+})
 
 // pg treats these modes so anyway, but warns on standard error that a later version may weaken them.
 function verifyCertificate(url: string): string {
@@ -93,6 +101,8 @@ export async function connect({
     pipeline: true,
     keepAlive: true,
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    // So that times come in one form, whatever the login has. Poolers keep these two for each client.
+    onConnect: async (client) => void (await client.query("set DateStyle = 'ISO'; set TimeZone = 'UTC'")),
   }
   const pool = openPool(config)
   const multiplexer = new Multiplexer(pool, embedded ? 1 : poolMax, statementTimeout + ANSWER_TIMEOUT_MS)
@@ -107,11 +117,13 @@ export async function connect({
 
   async function run(statements: readonly ScopedStatement[], sealed = false): Promise<unknown[][]> {
     const options = { nonce: nextNonce(), timeout: statementTimeout, rls, seal: sealed || !prepare }
-    const batch = statements.flatMap((statement) => ScopedStatement.onTheWire(statement, options))
-    const sent = prepare
-      ? batch
-      : batch.map(({ sql, parameters, types, expected }) => ({ name: '', sql, parameters, types, expected }))
-    const writes = statements.some((statement) => statement.writes)
+    const batch: BoundStatement[] = []
+    let writes = false
+    for (const statement of statements) {
+      batch.push(...ScopedStatement.onTheWire(statement, options))
+      writes ||= statement.writes
+    }
+    const sent = prepare ? batch : batch.map(unnamed)
     const rows = await multiplexer.run(writes, (client) => runBatch(client, sent))
     const step = options.seal ? 3 : 2
     return statements.map((_, i) => rows[step * i + 1] as unknown[])

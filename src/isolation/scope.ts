@@ -15,8 +15,10 @@ export interface Runner {
 export function confined(runner: Runner, declaration: Declaration): Runner {
   return {
     async run(statements) {
-      if (statements.some((statement) => ScopedStatement.declarationOf(statement) !== declaration))
-        throw new TypeError('this statement is of another declaration')
+      for (const statement of statements) {
+        if (ScopedStatement.declarationOf(statement) !== declaration)
+          throw new TypeError('this statement is of another declaration')
+      }
       return runner.run(statements)
     },
   }

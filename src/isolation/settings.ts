@@ -6,7 +6,7 @@ export interface BoundStatement {
   readonly parameters: readonly unknown[]
   /** PostgreSQL's object id of each parameter's type; 0, or none, lets the server infer it. */
   readonly types?: readonly number[]
-  /** What the first columns of its one row must be. Any other answer belongs to somebody else. */
+  /** What the last columns of its one row must be. Any other answer belongs to somebody else. */
   readonly expected?: readonly string[]
 }
 
@@ -41,9 +41,9 @@ export interface SettingsOptions {
  * It is read back, because the protocol has no request ids: an answer is the asker's only if it names the owner and a
  * nonce that no other batch has.
  *
- * - the owner and the nonce, in settings of our own; the time-out; the role
  * - `search_path` with `pg_temp` last, so that no temporary table shadows a real one
- * - DateStyle and TimeZone, so that times come in one form
+ * - the owner and the nonce, in settings of our own; the time-out
+ * - the role, after the schema of the login has been found
  */
 export class Settings {
   readonly #columns: readonly string[]
@@ -56,9 +56,8 @@ export class Settings {
     this.#role = role
     const own = [...columns, 'nonce'].map((column) => settingOf(prefix, column))
     const set = (names: readonly string[]) =>
-      `select ${names.map((name, i) => `set_config('${name}', $${i + 1}, true)`).join(', ')}, ` +
-      "set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true), " +
-      "set_config('DateStyle', 'ISO', true), set_config('TimeZone', 'UTC', true)"
+      "select set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true), " +
+      names.map((name, i) => `set_config('${name}', $${i + 1}, true)`).join(', ')
     const read = (names: readonly string[]) =>
       `select ${names.map((name) => `current_setting('${name}', true)`).join(', ')}`
     const plain = [...own, 'statement_timeout']

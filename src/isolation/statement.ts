@@ -84,8 +84,8 @@ export class Statement<Values, Row, Of extends Audience> {
   readonly writes: boolean
   /** Of the parameters: an owner is text. Where the server inferred it, its first use could make it another type. */
   readonly types: readonly number[]
-  readonly #parameters: readonly unknown[]
-  readonly #columns: readonly string[]
+  /** Each parameter, read from the owner's values and the given ones. */
+  readonly #parameters: readonly ((owned: readonly string[], values: Values) => unknown)[]
   readonly #owner: OwnerColumns<never>
   readonly #settings: Settings
   readonly #declaration: Declaration
@@ -106,8 +106,13 @@ export class Statement<Values, Row, Of extends Audience> {
     this.sql = sql
     this.writes = writes
     this.types = Object.freeze(owners.map((owner) => (owner === undefined ? INFERRED : TEXT)))
-    this.#parameters = parameters
-    this.#columns = declaration.owner
+    this.#parameters = parameters.map((parameter) => {
+      if (!(parameter instanceof Placeholder)) return () => parameter
+      const { name } = parameter
+      if (!(parameter instanceof OwnerPlaceholder)) return (_owned, values) => values[name as keyof Values]
+      const column = declaration.owner.indexOf(name)
+      return (owned) => owned[column]
+    })
     this.#owner = owner
     this.#settings = settings
     this.#declaration = declaration
@@ -125,11 +130,7 @@ export class Statement<Values, Row, Of extends Audience> {
 
   #bind(owner: Owner, values: Values): ScopedStatement {
     const owned = Owner.valuesOf(owner, this.#owner)
-    const parameters = this.#parameters.map((parameter) => {
-      if (!(parameter instanceof Placeholder)) return parameter
-      if (parameter instanceof OwnerPlaceholder) return owned[this.#columns.indexOf(parameter.name)]
-      return values[parameter.name as keyof Values]
-    })
+    const parameters = this.#parameters.map((read) => read(owned, values))
     return new ScopedStatement(KEY, this, parameters, owned, this.#settings, this.#declaration)
   }
 }

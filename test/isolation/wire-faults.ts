@@ -25,7 +25,7 @@ export async function behindProxy(
   return { db, proxy }
 }
 
-const NONCE = /^[\da-f-]{36}:\d+$/
+const NONCE = /^[\w-]{16}:\d+$/
 const isSettings = (message: Message) =>
   message.type === 'D' && textsOf(message).some((text) => text !== null && NONCE.test(text))
 
@@ -46,7 +46,7 @@ export const FAULTS: [what: string, fault: () => Fault][] = [
     'the settings of another user',
     () =>
       (message, { settings }) =>
-        settings && message.type === 'D' ? [dataRow(textsOf(message).with(0, 'eve'))] : undefined,
+        settings && message.type === 'D' ? [dataRow(textsOf(message).with(1, 'eve'))] : undefined,
   ],
   [
     'the settings without their role',
