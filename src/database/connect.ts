@@ -53,7 +53,9 @@ export interface Database extends Runner {
 const CONNECT_TIMEOUT_MS = 3_000
 const STATEMENT_TIMEOUT_MS = 5_000
 // How much longer to wait for a server that should have cancelled a statement itself, but does not answer at all.
-const ANSWER_TIMEOUT_MS = 1_000
+const ANSWER_TIMEOUT_MS = 500
+// Waiting for a connection counts as well: what is left is the statement's time.
+const WORTH_COUNTING_MS = 20
 // How long to wait for idle connections to end, on a server that does not answer.
 const CLOSE_TIMEOUT_MS = 1_000
 
@@ -116,16 +118,19 @@ export async function connect({
   }
 
   async function run(statements: readonly ScopedStatement[], sealed = false): Promise<unknown[][]> {
-    const options = { nonce: nextNonce(), timeout: statementTimeout, rls, seal: sealed || !prepare }
-    const batch: BoundStatement[] = []
-    let writes = false
-    for (const statement of statements) {
-      batch.push(...ScopedStatement.onTheWire(statement, options))
-      writes ||= statement.writes
-    }
-    const sent = prepare ? batch : batch.map(unnamed)
-    const rows = await multiplexer.run(writes, (client) => runBatch(client, sent))
-    const step = options.seal ? 3 : 2
+    const seal = sealed || !prepare
+    const [first] = statements
+    const user = first && ScopedStatement.ownerOf(first)
+    const writes = statements.some((statement) => statement.writes)
+    const rows = await multiplexer.run(writes, user, (client, waited) => {
+      const timeout =
+        waited < WORTH_COUNTING_MS ? statementTimeout : Math.ceil(Math.max(statementTimeout - waited, 1))
+      const options = { nonce: nextNonce(), timeout, rls, seal }
+      const batch: BoundStatement[] = []
+      for (const statement of statements) batch.push(...ScopedStatement.onTheWire(statement, options))
+      return runBatch(client, prepare ? batch : batch.map(unnamed))
+    })
+    const step = seal ? 3 : 2
     return statements.map((_, i) => rows[step * i + 1] as unknown[])
   }
 

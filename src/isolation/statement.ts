@@ -181,6 +181,15 @@ export class ScopedStatement implements BoundStatement {
   }
 
   /**
+   * Names the owner, for a runner that shares its connections fairly between owners; undefined for nobody.
+   * @throws TypeError for anything that was not made by a scope
+   */
+  static ownerOf(statement: ScopedStatement): string | undefined {
+    const [first, ...others] = statement.#owner
+    return others.length === 0 ? first : statement.#owner.join('\0')
+  }
+
+  /**
    * The statements to send for one, so that it runs for its owner and its answer can be recognised.
    * @returns the statement after its settings, which are read again after it if `seal` is true
    * @throws TypeError for anything that was not made by a scope

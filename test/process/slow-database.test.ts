@@ -21,8 +21,9 @@ t.test('a database that suddenly goes silent', { skip }, async (t) => {
   }
   // More of each than can be in flight at once.
   const callMany = async (): Promise<string[]> => {
-    const calls = Array.from({ length: 700 }, () => [call('GET'), call('POST')]).flat()
-    return [...new Set(await Promise.all(calls))]
+    const reads = Array.from({ length: 700 }, () => call('GET'))
+    const writes = Array.from({ length: 70 }, () => call('POST'))
+    return [...new Set(await Promise.all([...reads, ...writes]))]
   }
 
   t.same(await callMany(), ['answered'], 'all are answered at first')
@@ -74,4 +75,38 @@ t.test('a waiting statement holds up no later one, and many hold up no reads', {
   await other.query('rollback')
   for (const { statusCode } of await Promise.all(toggled))
     t.equal(statusCode, 200, 'every toggle is eventually answered')
+})
+
+t.test('one user with many blocked writes leaves connections to the others', { skip }, async (t) => {
+  const url = await migratedUrl()
+  const TIMEOUT_MS = 2000
+  const database = await connect({ url, poolMax: 4, statementTimeout: TIMEOUT_MS })
+  t.teardown(() => database.close())
+  const app = await build(t, { database })
+  const [ann, ben] = [await identity(), await identity()]
+  const add = (headers: object, title: string) =>
+    app.inject({ method: 'POST', url: '/todos', headers: { ...headers }, payload: { title } })
+  const { id } = (await add(ann.headers, 'x')).json()
+
+  const other = new pg.Client({ connectionString: url })
+  await other.connect()
+  t.teardown(() => other.end())
+  await other.query('begin')
+  await other.query('select from tasks where id = $1 for update', [id])
+
+  let answered = 0
+  const toggles = Array.from({ length: 50 }, async () => {
+    const { statusCode } = await app.inject({
+      method: 'PATCH',
+      url: `/todos/${id}/toggle`,
+      headers: ann.headers,
+    })
+    answered += 1
+    return statusCode
+  })
+  for (let i = 0; i < 10; i++) t.equal((await add(ben.headers, 'y')).statusCode, 201, 'another is served')
+  t.equal(answered, 0, 'while all of the first wait')
+  const late = sleep(10 * TIMEOUT_MS, [0], { ref: false }) // some still wait
+  const codes = await Promise.race([Promise.all(toggles), late])
+  t.same(new Set(codes), new Set([503]), 'each of the first ends in time, not one after the other')
 })
