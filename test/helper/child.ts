@@ -18,9 +18,11 @@ export const PASSWORD = 'hunter2hunter2'
 export const NOWHERE = `postgres://ada:${PASSWORD}@127.0.0.1:1/none`
 export const PRODUCTION = { NODE_ENV: 'production', FRONTEND_URL: 'https://app.example.com' }
 
-const COMPILE_CACHE = resolve(process.env.NODE_COMPILE_CACHE ?? join(ROOT, '.tap', 'compile-cache'))
-
-const NODE_OPTIONS = `--import=${pathToFileURL(join(import.meta.dirname, 'baseline.ts'))}`
+/** Variables of every process that a test starts: what it compiles is kept, and not optimised. */
+export const COMPILED = {
+  NODE_COMPILE_CACHE: resolve(process.env.NODE_COMPILE_CACHE ?? join(ROOT, '.tap', 'compile-cache')),
+  NODE_OPTIONS: `--import=${pathToFileURL(join(import.meta.dirname, 'baseline.ts'))}`,
+}
 
 interface Ended {
   code: number | null
@@ -40,7 +42,7 @@ export class Child {
     this.process = spawn(process.execPath, args, {
       cwd,
       detached: true,
-      env: { NODE_COMPILE_CACHE: COMPILE_CACHE, NODE_OPTIONS, ...env },
+      env: { ...COMPILED, ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     this.process.stdout?.setEncoding('utf8').on('data', (chunk) => (this.stdout += chunk))

@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { clone, ROOT } from '../helper/child.ts'
+import { clone, COMPILED, ROOT } from '../helper/child.ts'
 
 const FILE = /^```ts\n\/\/ (\S+)\n([^]*?)^```$/gm
 const DIFF = /^```diff\n([^]*?)^```$/gm
@@ -20,11 +20,17 @@ t.test('the examples of docs/isolation.md work as written, and the walls and tes
   const folder = clone(t)
   const { PATH, HOME, TEST_DATABASE_URL } = process.env
   // The other routes are walked by the same test where it stands.
-  const env = { PATH, HOME, TEST_DATABASE_URL, TAP_TIMEOUT: '600', WALK_ONLY: '/notes,/projects' }
-  // tap would load itself into the children.
+  const env = {
+    PATH,
+    HOME,
+    TEST_DATABASE_URL,
+    TAP_TIMEOUT: '600',
+    WALK_ONLY: '/notes,/projects',
+    ...COMPILED,
+  }
   const node = (...args: string[]) => {
     try {
-      return execFileSync('env', ['-u', 'NODE_OPTIONS', process.execPath, ...args], {
+      return execFileSync(process.execPath, args, {
         cwd: folder,
         encoding: 'utf8',
         env,
@@ -39,11 +45,13 @@ t.test('the examples of docs/isolation.md work as written, and the walls and tes
     ['Add your own table', 'A table with tasks in it'],
     'there are two',
   )
+  const written = new Set<string>()
   for (const { files, diffs } of examples) {
+    for (const { path } of files) written.add(path)
     // A repository where an example was followed already is tested as it is.
     if (existsSync(join(folder, files[0]?.path ?? ''))) continue
     for (const { path, code } of files) writeFileSync(join(folder, path), code)
-    for (const diff of diffs) apply(diff, folder)
+    for (const diff of diffs) for (const path of apply(diff, folder)) written.add(path)
   }
 
   const lines = [
@@ -54,7 +62,8 @@ t.test('the examples of docs/isolation.md work as written, and the walls and tes
 
   t.equal(node('node_modules/typescript/bin/tsc'), '', 'npm run check: the types hold')
   t.match(node('node_modules/oxlint/bin/oxlint', '--deny-warnings'), '0 warnings and 0 errors', 'the linter')
-  t.match(node('node_modules/prettier/bin/prettier.cjs', '--check', '.'), 'All matched files', 'the format')
+  const format = node('node_modules/prettier/bin/prettier.cjs', '--check', ...written)
+  t.match(format, 'All matched files', 'the format')
 
   t.teardown(() => node('test/helper/finish.ts')) // its migrations make a database to copy of their own
   const walk = node('--liftoff-only', 'test/isolation/routes.test.ts')
@@ -70,9 +79,10 @@ t.test('the examples of docs/isolation.md work as written, and the walls and tes
 
 /**
  * Does what diffs without line numbers say: what is added goes behind the line that is named before it, or where none
- * is, in front of the next one.
+ * is, in front of the next one. Returns the files.
  */
-function apply(diff: string, folder: string): void {
+function apply(diff: string, folder: string): string[] {
+  const files: string[] = []
   for (const [, path = '', edits = ''] of diff.matchAll(/^--- (\S+)\n((?:(?!--- ).*\n)*)/gm)) {
     const lines = readFileSync(join(folder, path), 'utf8').split('\n')
     const done: string[] = []
@@ -89,5 +99,7 @@ function apply(diff: string, folder: string): void {
       first = []
     }
     writeFileSync(join(folder, path), [...done, ...lines].join('\n'))
+    files.push(path)
   }
+  return files
 }

@@ -6,10 +6,13 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import packageJson from '../../package.json' with { type: 'json' }
 import { SECRET } from '../helper/app.ts'
+import { COMPILED } from '../helper/child.ts'
+import { embeddedUrl } from '../helper/database.ts'
 
 t.setTimeout(300_000)
 
 const { scripts } = packageJson
+const DATABASE_URL = await embeddedUrl()
 
 /** The project in a new folder, with this .env. */
 function project(t: Test, env?: string): string {
@@ -36,7 +39,7 @@ class Script {
     const child = spawn('sh', ['-c', script], {
       cwd,
       detached: true,
-      env: { PATH, DATABASE_URL: 'pglite:memory', PORT: '0', ...variables },
+      env: { ...COMPILED, PATH, DATABASE_URL, PORT: '0', ...variables },
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     child.stdout.on('data', (chunk) => (this.stdout += chunk))
@@ -73,7 +76,7 @@ t.test('a Node.js that does not run TypeScript says which version is needed', as
   const folder = project(t)
   for (const name of ['dev', 'start', 'migrate', 'doctor', 'token', 'test'] as const) {
     const script = scripts[name].replace('node ', 'node --no-strip-types ')
-    const run = new Script(t, script, folder)
+    const run = new Script(t, script, folder, { NODE_OPTIONS: '' })
     t.same(await run.ended, [1, null], name)
     t.match(run.stderr, /^taskward: Node\.js 22\.18 or newer is needed, [^\n]+\n$/, `${name}: one line`)
     t.equal(run.stdout, '', `${name} does nothing else`)
