@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
+import { basename, join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { pathToFileURL } from 'node:url'
 import type { Test } from 'tap'
@@ -117,13 +117,12 @@ export function emptyFolder(t: Test): string {
   return folder
 }
 
-const NOT_CLONED = ['node_modules', '.git', '.tap', '.env', '.data']
+const NOT_CLONED = ['node_modules', 'generated', '.git', '.tap', '.env', '.data']
 
 /** The project as in a fresh clone, with its packages installed. */
 export function clone(t: Test): string {
   const folder = emptyFolder(t)
-  const ignored = NOT_CLONED.map((name) => join(ROOT, name))
-  cpSync(ROOT, folder, { recursive: true, filter: (source) => !ignored.includes(source) })
+  cpSync(ROOT, folder, { recursive: true, filter: (source) => !NOT_CLONED.includes(basename(source)) })
   symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'))
   // Its tests copy the databases that exist already.
   mkdirSync(join(folder, '.tap'))
