@@ -3,12 +3,17 @@ export interface Point {
   value: number
 }
 
+export interface Chart {
+  title: string
+  points: readonly Point[]
+}
+
 const CHART = { width: 360, height: 200, gap: 40 }
 const TOP = 104
 const BAR = 48
 
 /** Bar charts side by side, two in a row, all on one scale that starts at 0. */
-export function drawCharts(charts: readonly { title: string; points: Point[] }[], caption: string): string {
+export function drawCharts(charts: readonly Chart[], caption: string): string {
   const most = Math.max(...charts.flatMap(({ points }) => points.map(({ value }) => value)))
   const width = 2 * CHART.width + 3 * CHART.gap
   const rows = Math.ceil(charts.length / 2)

@@ -1,8 +1,8 @@
-import { writeFileSync } from 'node:fs'
-import { type Caller, CONNECTIONS, load, type Load, type Make, type Scenario, scenarios } from './load.ts'
+import { type Caller, CONNECTIONS, load, type Make, type Scenario, scenarios } from './load.ts'
+import { type Pair, ratio, type Row, table, writeSection } from './results.ts'
 import { callersOf, seed } from './seed.ts'
 import { type Server, start, TASKWARD } from './servers.ts'
-import { median, print, type Setup, withSetup } from './setup.ts'
+import { print, type Setup, withSetup } from './setup.ts'
 
 const GOALS: Record<Scenario, string> = { list: '≥ 1.3', get: '≥ 1.0', create: '≥ 1.0', mix: '≥ 1.2' }
 const USERS = 1000
@@ -12,20 +12,12 @@ const ROUNDS = 6
 const FEWER_ROUNDS = 3
 const SECONDS = 3
 
-/** One load on each side. */
-interface Pair {
-  ours: Load
-  other: Load
-}
 type Side = [server: Server, callers: readonly Caller[]]
-
-const ratio = ({ ours, other }: Pair): number => ours.rate / other.rate
-const ratioOfP99 = ({ ours, other }: Pair): number => ours.p99 / other.p99
 
 /**
  * Compares the service, with everything on as in production, with a hand-written server (bench/bare.ts): alternately,
- * in one run, on one database. What counts is the ratio; the absolute figures depend on the machine. Writes
- * bench/RESULTS.md.
+ * in one run, on one database. What counts is the ratio; the absolute figures depend on the machine. Writes a section
+ * of bench/RESULTS.md.
  */
 export const compare = (address: string): Promise<void> => withSetup(address, measure)
 
@@ -43,16 +35,16 @@ async function measure({ url, issuer, env, logFile, machine }: Setup): Promise<v
   try {
     const bare = await open(['bench/bare.ts'], env)
     const ours = await open(TASKWARD, env, logFile)
-    const rows: string[] = []
+    const rows: Row[] = []
     for (const [name, make] of Object.entries(scenarios)) {
       const pairs = await alternate(name, make, [ours, withSecret], [bare, withSecret], ROUNDS)
-      rows.push(row(`${name} vs. the hand-written server`, pairs, GOALS[name as Scenario]))
+      rows.push({ name: `${name} vs. the hand-written server`, pairs, remark: GOALS[name as Scenario] })
     }
     const memory = `${ours.rss().toFixed(0)} MB, the hand-written server ${bare.rss().toFixed(0)} MB`
 
     const { list } = scenarios
     const keys = await alternate('EdDSA', list, [ours, withKey], [ours, withSecret], FEWER_ROUNDS)
-    rows.push(row('list with EdDSA tokens vs. HS256', keys, '≥ 0.9'))
+    rows.push({ name: 'list with EdDSA tokens vs. HS256', pairs: keys, remark: '≥ 0.9' })
     const two = await open(TASKWARD, { ...env, WEB_CONCURRENCY: '2' }, logFile)
     const processes = await alternate(
       'WEB_CONCURRENCY=2',
@@ -61,28 +53,21 @@ async function measure({ url, issuer, env, logFile, machine }: Setup): Promise<v
       [ours, withSecret],
       FEWER_ROUNDS,
     )
-    rows.push(row('list with WEB_CONCURRENCY=2 vs. 1', processes, ''))
+    rows.push({ name: 'list with WEB_CONCURRENCY=2 vs. 1', pairs: processes, remark: '' })
     const empty = await open(['bench/empty.ts'], env)
     const limit = await alternate('empty', list, [ours, withSecret], [empty, withSecret], FEWER_ROUNDS)
-    rows.push(row('list vs. an empty Fastify route', limit, ''))
+    rows.push({ name: 'list vs. an empty Fastify route', pairs: limit, remark: '' })
 
-    const report = [
-      '# Benchmark results',
-      '',
+    writeSection('A hand-written server', [
       machine,
       '',
       `${CONNECTIONS} connections; ${USERS} users with ${TASKS_PER_USER} tasks each; \`list\` is 20 tasks of a random user, \`mix\` is 70 % list, ` +
         `20 % get, 10 % create or toggle. Medians of ${ROUNDS} rounds of ${SECONDS} s (${FEWER_ROUNDS} rounds in the last three lines), the two sides in turn.`,
       '',
-      '| | requests/s, ratio | spread | goal | p99, ratio | spread | requests/s | p99 in ms |',
-      '| --- | --- | --- | --- | --- | --- | --- | --- |',
-      ...rows,
+      ...table('goal', rows),
       '',
       `Memory after the first four: taskward ${memory}.`,
-      '',
-    ].join('\n')
-    writeFileSync('bench/RESULTS.md', report)
-    print(report)
+    ])
   } finally {
     await Promise.all(servers.map((server) => server.stop()))
   }
@@ -102,16 +87,4 @@ async function alternate(name: string, make: Make, ours: Side, other: Side, roun
     print(`${name}: ${ratio(pair).toFixed(2)}${round === 0 ? ' (warming up)' : ''}`)
   }
   return pairs
-}
-
-function row(name: string, pairs: Pair[], goal: string): string {
-  const spread = (of: (pair: Pair) => number) => {
-    const ratios = pairs.map(of)
-    return `**${median(ratios).toFixed(2)}** | ${Math.min(...ratios).toFixed(2)}–${Math.max(...ratios).toFixed(2)}`
-  }
-  const both = (figure: keyof Load) =>
-    (['ours', 'other'] as const)
-      .map((side) => median(pairs.map((pair) => pair[side][figure])).toFixed(0))
-      .join(' / ')
-  return `| ${[name, spread(ratio), goal, spread(ratioOfP99), both('rate'), both('p99')].join(' | ')} |`
 }

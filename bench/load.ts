@@ -20,6 +20,8 @@ export interface Caller {
 export interface Load {
   /** Answers per second. */
   rate: number
+  /** Milliseconds within which half were answered, after all connections were open. */
+  p50: number
   /** Milliseconds within which 99 % were answered, after all connections were open. */
   p99: number
 }
@@ -52,7 +54,7 @@ export const scenarios: Record<Scenario, Make> = {
   },
 }
 
-const bearer = (token: string) => ({ authorization: `Bearer ${token}` })
+export const bearer = (token: string) => ({ authorization: `Bearer ${token}` })
 const pick = <T>(list: readonly T[]): T => list[randomInt(list.length)] as T
 
 /**
@@ -81,5 +83,6 @@ export async function load(
   })
   const wrong = result.non2xx + result.errors + result.timeouts
   if (wrong > 0) throw new Error(`${wrong} of ${result.requests.total} answers of ${url} were not 2xx`)
-  return { rate: result['2xx'] / result.duration, p99: latencies.percentile(99) / 1000 }
+  const within = (percent: number) => latencies.percentile(percent) / 1000
+  return { rate: result['2xx'] / result.duration, p50: within(50), p99: within(99) }
 }

@@ -1,6 +1,6 @@
 import { writeFileSync } from 'node:fs'
 import pg from 'pg'
-import { drawCharts, type Point } from './chart.ts'
+import { type Chart, drawCharts, type Point } from './chart.ts'
 import { at, type Caller, CONNECTIONS, load, scenarios } from './load.ts'
 import { callersOf, seed } from './seed.ts'
 import { type Server, start, TASKWARD } from './servers.ts'
@@ -73,7 +73,7 @@ async function measure({ url, issuer, env, logFile, machine }: Setup): Promise<v
       },
     ]
     await load(server.url, scenarios.list, crowds[1] ?? [], { seconds: 5 }) // warm-up
-    const drawn: { title: string; points: Point[] }[] = []
+    const drawn: Chart[] = []
     for (const { title, cases } of charts) {
       const points = await measureCases(server, cases)
       print(`${title}: ${points.map(({ label, value }) => `${label} → ${number(value)}/s`).join(', ')}`)

@@ -31,7 +31,10 @@ export async function start(
   })
   const url = `http://127.0.0.1:${port}`
   for (let attempt = 0; !(await answers(url)); attempt++) {
-    if (attempt > 100 || child.exitCode !== null) throw new Error(`${args.at(-1)} does not start`)
+    if (attempt > 300 || child.exitCode !== null) {
+      child.kill()
+      throw new Error(`${args.at(-1)} does not start`)
+    }
     await sleep(100)
   }
   return { url, rss: () => rssOf(child), stop: () => stop(child) }
