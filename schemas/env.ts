@@ -97,6 +97,9 @@ export const Env = Type.Object({
   TRUST_PROXY: optional(
     'addresses or networks of the proxies in front, comma-separated; their X-Forwarded-For is trusted',
   ),
+  CLIENT_IP_HEADER: optional(
+    "header in which the proxies of TRUST_PROXY send the client's address, instead of X-Forwarded-For: x-real-ip",
+  ),
   HOST: Type.String({ default: '0.0.0.0', description: 'address to listen on' }),
   PORT: Type.Integer({ minimum: 0, maximum: 65535, default: 8000, description: 'port to listen on' }),
   WEB_CONCURRENCY: Type.Integer({

@@ -1,6 +1,7 @@
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import Fastify, { type FastifyBaseLogger } from 'fastify'
 import accounts from '../plugins/accounts.ts'
+import clientAddress from '../plugins/client-address.ts'
 import cors from '../plugins/cors.ts'
 import database from '../plugins/database.ts'
 import docs from '../plugins/docs.ts'
@@ -79,6 +80,7 @@ export async function buildApp({ env: variables, database: db, logger = createLo
   await app.register(notFound, router)
   await app.register(env, { env: variables })
   await app.register(requestIds)
+  await app.register(clientAddress)
   await app.register(host)
   await app.register(securityHeaders)
   await app.register(cors)

@@ -23,6 +23,8 @@ export interface Config extends Env {
   frontendUrl: string
   /** Whether the X-Forwarded-For of this address is trusted. */
   isTrustedProxy: (address: string, hop: number) => boolean
+  /** The header in which those proxies send the client's address, in lower case. */
+  clientIpHeader?: string
 }
 
 /** How migrations connect. */
@@ -236,7 +238,13 @@ function interpretBrowsers(env: Env, faults: Faults): Partial<Config> {
 
 function interpretNetwork(env: Env, faults: Faults): Partial<Config> {
   faults.of('REDIS_URL', () => checkRedisUrl(env.REDIS_URL))
-  return { isTrustedProxy: faults.of('TRUST_PROXY', () => parseProxies(env.TRUST_PROXY)) }
+  if (env.CLIENT_IP_HEADER && !env.TRUST_PROXY) {
+    faults.add('CLIENT_IP_HEADER needs TRUST_PROXY, which says whose headers are believed')
+  }
+  return {
+    isTrustedProxy: faults.of('TRUST_PROXY', () => parseProxies(env.TRUST_PROXY)),
+    clientIpHeader: faults.of('CLIENT_IP_HEADER', () => parseAddressHeader(env.CLIENT_IP_HEADER)),
+  }
 }
 
 /** `2:new,1:old`, as Better Auth writes it, or `new,old`. */
@@ -291,6 +299,17 @@ function parseProxies(list = ''): Config['isTrustedProxy'] {
       cause: error,
     })
   }
+}
+
+function parseAddressHeader(text: string | undefined): string | undefined {
+  const name = text?.trim().toLowerCase()
+  if (name && !/^[\w!#$%&'*+.^`|~-]+$/.test(name))
+    throw new Error('is not the name of a header, such as x-real-ip')
+  if (name && /^(x-)?forwarded(-for)?$/.test(name))
+    throw new Error(
+      'names a header with a list of addresses: name one with a single address, such as x-real-ip',
+    )
+  return name
 }
 
 function checkRedisUrl(text: string | undefined): void {

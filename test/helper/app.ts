@@ -51,16 +51,22 @@ export interface BuildOptions {
   onLog?: (line: string) => void
   /** Default: the database of this file; `null` for that of `env`. */
   database?: Database | null
+  /** Adds routes of the test's own. */
+  routes?: (app: App) => void
 }
 
 /** The whole app; closed when the test ends. */
-export async function build(t: Test, { env, onLog = () => {}, database: db }: BuildOptions = {}) {
+export async function build(
+  t: Test,
+  { env, onLog = () => {}, database: db, routes }: BuildOptions = {},
+): Promise<App> {
   const logger = createLogger({ write: onLog })
   const open = db === null ? undefined : (db ?? (await database()))
   const app = await buildApp({ env: { ...environment, ...env }, database: open, logger })
   t.teardown(() => app.close())
+  routes?.(app)
   await app.ready()
   return app
 }
 
-export type App = Awaited<ReturnType<typeof build>>
+export type App = Awaited<ReturnType<typeof buildApp>>

@@ -117,6 +117,13 @@ const BAD: Record<keyof Env, (string | [value: string, others: Variables])[]> = 
   AUTH_RATE_LIMIT_MAX: ['0'],
   REDIS_URL: [`http://:${PASSWORD}@redis.example.com`, 'redis.example.com:6379'],
   TRUST_PROXY: ['1', 'true', '10.0.0.0/33', '10.0.0.1,', 'proxy.example.com'],
+  CLIENT_IP_HEADER: [
+    ['x-real-ip', { TRUST_PROXY: '' }],
+    ['x real ip', { TRUST_PROXY: '10.0.0.0/8' }],
+    ['x-real-ip, cf-connecting-ip', { TRUST_PROXY: '10.0.0.0/8' }],
+    ['X-Forwarded-For', { TRUST_PROXY: '10.0.0.0/8' }],
+    ['forwarded', { TRUST_PROXY: '10.0.0.0/8' }],
+  ],
   HOST: [
     ['203.0.113.1', production],
     ['256.0.0.1', production],
