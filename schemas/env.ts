@@ -100,7 +100,7 @@ export const Env = Type.Object({
   CLIENT_IP_HEADER: optional(
     "header in which the proxies of TRUST_PROXY send the client's address, instead of X-Forwarded-For: x-real-ip",
   ),
-  HOST: Type.String({ default: '0.0.0.0', description: 'address to listen on' }),
+  HOST: optional('address to listen on; default: all, IPv6 and IPv4'),
   PORT: Type.Integer({ minimum: 0, maximum: 65535, default: 8000, description: 'port to listen on' }),
   WEB_CONCURRENCY: Type.Integer({
     minimum: 1,

@@ -30,7 +30,9 @@ async function serve(): Promise<void> {
   cluster.worker?.on('message', (message) => {
     if (message === DRAIN) void close()
   })
-  await app.listen({ port: app.config.PORT, host: app.config.HOST }).catch((error) => {
+  // Without an address, Node.js listens on `::`, which takes IPv4 as well, or on 0.0.0.0 where there is no IPv6. Fastify
+  // would take undefined for localhost.
+  await app.listen({ port: app.config.PORT, host: app.config.HOST ?? '' }).catch((error) => {
     throw Object.assign(error, { syscall: 'listen' }) // also when HOST could not be resolved
   })
 }

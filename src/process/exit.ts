@@ -24,8 +24,9 @@ export function explain(error: Error & Partial<NodeJS.ErrnoException> & { port?:
     case 'EACCES':
       return `Port ${error.port} may not be used by this user. Set PORT to 1024 or more.`
     case 'EADDRNOTAVAIL':
+    case 'EAFNOSUPPORT':
     case 'ENOTFOUND':
-      return `HOST is not an address of this machine. Set it to 0.0.0.0 or 127.0.0.1.`
+      return `HOST is not an address of this machine. Leave it empty for all of them, or set it to 127.0.0.1.`
   }
   if (error instanceof pg.DatabaseError && /^(28|3D)/.test(error.code ?? ''))
     return `The database refused: ${error.message}. Is DATABASE_URL right?`
