@@ -88,6 +88,12 @@ export default fp(
 
     await app.register(async (docs) => {
       docs.addHook('onSend', forPhones)
+      docs.addHook('onSend', app.gzipOnce)
+      let text: string | undefined
+      docs.get('/openapi.json', { schema: { hide: true } }, async (_request, reply) => {
+        reply.type('application/json; charset=utf-8')
+        return (text ??= JSON.stringify(app.swagger()))
+      })
       await docs.register(swaggerUi, {
         routePrefix: '/docs',
         uiConfig: {
@@ -110,9 +116,8 @@ export default fp(
         ].join('; '),
       })
     })
-    app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger())
   },
-  { name: 'docs', dependencies: ['env'] },
+  { name: 'docs', dependencies: ['env', 'compress'] },
 )
 
 /** @fastify/swagger-ui writes a page for wide windows only. */

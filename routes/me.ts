@@ -35,6 +35,7 @@ const me: FastifyPluginAsyncTypebox = async (app) => {
   app.get(
     '/me/export',
     {
+      onSend: app.gzip,
       schema: {
         operationId: 'exportMe',
         tags: ['user'],

@@ -59,6 +59,7 @@ const tasks: FastifyPluginAsyncTypebox<TaskRoutesOptions> = async (app, { idSuff
   app.get(
     '/',
     {
+      onSend: app.gzip,
       schema: {
         ...route('listTasks', 'List tasks, newest first'),
         params: OfUser,

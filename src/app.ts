@@ -2,6 +2,7 @@ import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import Fastify, { type FastifyBaseLogger } from 'fastify'
 import accounts from '../plugins/accounts.ts'
 import clientAddress from '../plugins/client-address.ts'
+import compress from '../plugins/compress.ts'
 import cors from '../plugins/cors.ts'
 import database from '../plugins/database.ts'
 import docs from '../plugins/docs.ts'
@@ -86,6 +87,7 @@ export async function buildApp({ env: variables, database: db, logger = createLo
   await app.register(cors)
   await app.register(json)
   await app.register(schemas)
+  await app.register(compress)
   await app.register(docs)
   await app.register(rateLimit)
   await app.register(jwt)
