@@ -262,12 +262,12 @@ t.test('every variable is documented, in the order of the schema', async (t) => 
     names,
     'in .env.example',
   )
-  const [, section = ''] = readFileSync(join(ROOT, 'README.md'), 'utf8').split('\n## Environment\n')
+  const [, section = ''] = readFileSync(join(ROOT, 'docs/operate.md'), 'utf8').split('\n## Environment\n')
   const [table = ''] = section.split('\n## ')
   const cells = [...table.matchAll(/^\| (`[A-Z].*?) +\|/gm)].map(([, cell]) => cell ?? '')
   t.same(
     cells.flatMap((cell) => [...cell.matchAll(/`(\w+)`/g)].map(([, name]) => name)),
     names,
-    'in the table of README.md',
+    'in the table of docs/operate.md',
   )
 })
