@@ -1,9 +1,10 @@
 import fastifyRateLimit, { normalizeIP } from '@fastify/rate-limit'
-import type { FastifyRequest, onRequestAsyncHookHandler } from 'fastify'
+import type { FastifyInstance, FastifyRequest, onRequestAsyncHookHandler } from 'fastify'
 import fp from 'fastify-plugin'
-import { Redis } from 'ioredis'
+import type { Redis } from 'ioredis'
 import packageJson from '../package.json' with { type: 'json' }
 import { HttpProblem } from '../src/problem.ts'
+import { inTime, openRedis } from '../src/redis.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -13,7 +14,7 @@ declare module 'fastify' {
     limitAddress: onRequestAsyncHookHandler
     /** The same for a token that was refused. */
     limitFailures: onRequestAsyncHookHandler
-    /** Where requests are counted: in this instance, or in the Redis that several share. */
+    /** Where requests are counted: in the Redis that several share, or in this instance: for good, or while Redis fails. */
     limits: 'local' | 'shared' | 'redis_down'
   }
 }
@@ -25,27 +26,14 @@ const KEYS_IN_MEMORY = 50_000
 export default fp(
   async (app) => {
     const { RATE_LIMIT_MAX, AUTH_RATE_LIMIT_MAX, RATE_LIMIT_WINDOW, REDIS_URL } = app.config
-    const redis = REDIS_URL ? connect(REDIS_URL) : undefined
-
-    await app.register(fastifyRateLimit, {
-      global: false,
-      timeWindow: RATE_LIMIT_WINDOW * 1000,
-      enableDraftSpec: true,
-      redis,
-      nameSpace: `${packageJson.name}-limit-`,
-      skipOnError: true, // Redis down: requests pass
-      errorResponseBuilder: (_request, { ttl }) =>
-        new HttpProblem(
-          429,
-          'too_many_requests',
-          `Too many requests. Try again in ${Math.ceil(ttl / 1000)} seconds.`,
-        ),
-    })
+    const nameSpace = `${packageJson.name}-limit-`
+    const redis = REDIS_URL ? openRedis(REDIS_URL, `${nameSpace}probe`, logChange) : undefined
+    if (redis) app.addHook('onClose', async () => redis.close())
+    const here = await limiterIn()
+    const shared = redis && (await limiterIn(redis.client))
 
     const ofAddress = (purpose: string) => (request: FastifyRequest) =>
       `${purpose}:${normalizeIP(request.ip, 64)}`
-    const limit = (max: number, keyGenerator: (request: FastifyRequest) => string) =>
-      app.rateLimit({ max, keyGenerator, cache: KEYS_IN_MEMORY }) as unknown as onRequestAsyncHookHandler
     app.decorate(
       'limitUser',
       limit(RATE_LIMIT_MAX, ({ user }) => `user:${user.id}`),
@@ -53,29 +41,52 @@ export default fp(
     app.decorate('limitAddress', limit(AUTH_RATE_LIMIT_MAX, ofAddress('sign-in')))
     app.decorate('limitFailures', limit(AUTH_RATE_LIMIT_MAX, ofAddress('refused')))
     app.decorate('limits', {
-      getter: () => (redis ? (redis.status === 'ready' ? 'shared' : 'redis_down') : 'local'),
+      getter: () => (redis ? (redis.isUp ? 'shared' : 'redis_down') : 'local'),
     })
 
-    function connect(url: string): Redis {
-      const client = new Redis(url, {
-        connectTimeout: 1000,
-        commandTimeout: 500,
-        socketTimeout: 1000, // also gives up on a server that accepts connections but does not answer
-        maxRetriesPerRequest: 0,
-        enableOfflineQueue: false,
-        retryStrategy: (times) => Math.min(times * 200, 5000),
+    async function limiterIn(client?: Redis): Promise<FastifyInstance['rateLimit']> {
+      let rateLimit!: FastifyInstance['rateLimit']
+      await app.register(async (scope) => {
+        await scope.register(fastifyRateLimit, {
+          global: false,
+          timeWindow: RATE_LIMIT_WINDOW * 1000,
+          enableDraftSpec: true,
+          redis: client,
+          nameSpace,
+          errorResponseBuilder: (_request, { ttl }) =>
+            new HttpProblem(
+              429,
+              'too_many_requests',
+              `Too many requests. Try again in ${Math.ceil(ttl / 1000)} seconds.`,
+            ),
+        })
+        ;({ rateLimit } = scope)
       })
-      let warned = false
-      client.on('error', (err) => {
-        if (!warned) app.log.warn({ err }, 'Redis does not answer: until it does, requests are not limited')
-        warned = true
-      })
-      client.on('ready', () => {
-        if (warned) app.log.info('Redis answers again')
-        warned = false
-      })
-      app.addHook('onClose', async () => client.disconnect())
-      return client
+      return rateLimit
+    }
+
+    function limit(max: number, keyGenerator: (request: FastifyRequest) => string) {
+      const options = { max, keyGenerator, cache: KEYS_IN_MEMORY }
+      const countHere = here(options) as unknown as onRequestAsyncHookHandler
+      if (!shared) return countHere
+      const countShared = shared(options) as unknown as onRequestAsyncHookHandler
+      const count: onRequestAsyncHookHandler = async (request, reply) => {
+        if (redis.isUp) {
+          try {
+            return await inTime(Promise.resolve(countShared.call(app, request, reply)))
+          } catch (error) {
+            if (error instanceof HttpProblem) throw error
+            redis.suspect()
+          }
+        }
+        return countHere.call(app, request, reply)
+      }
+      return count
+    }
+
+    function logChange(err: Error | undefined): void {
+      if (err) app.log.warn({ err }, 'Redis does not work: until it does, this instance counts by itself')
+      else app.log.info('Redis works again')
     }
   },
   { name: 'rate-limit', dependencies: ['env'] },

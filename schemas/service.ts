@@ -15,7 +15,7 @@ export const Readiness = Type.Object({
     type: 'string',
     enum: ['local', 'shared', 'redis_down'],
     description:
-      'Where requests are counted: in each instance, or in Redis. While Redis is down they are not limited',
+      'Where requests are counted: in each instance, or in Redis. While Redis does not work, each instance counts by itself',
   }),
   row_level_security: Type.Union([Type.Literal('on'), Type.Literal('off')]),
 })

@@ -2,6 +2,7 @@
 //
 //   Database.run ─ multiplexer (which connection) ─ batch (one transaction, written at once) ─ pg ─ PostgreSQL | embedded
 
+export { Breaker } from './breaker.ts'
 export { connect, type Database, type DatabaseOptions } from './connect.ts'
 export { DataDirectoryError } from './data-directory.ts'
 export { ForeignAnswerError, isPassingFault, sqlStateOf } from './faults.ts'

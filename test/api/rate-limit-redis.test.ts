@@ -4,7 +4,9 @@ import t, { type Test } from 'tap'
 import { build, identity } from '../helper/app.ts'
 import { group, list, passing, refresh, statusesOf } from '../helper/limits.ts'
 import { openProxy } from '../helper/proxy.ts'
-import { forget, hasRedis, redis, REDIS_URL } from '../helper/redis.ts'
+import { canStartRedis, forget, hasRedis, redis, REDIS_URL, startRedis } from '../helper/redis.ts'
+
+const NOT_WORKING = 'Redis does not work: until it does, this instance counts by itself'
 
 async function until(condition: () => boolean): Promise<boolean> {
   for (let i = 0; i < 200 && !condition(); i++) await sleep(50)
@@ -82,17 +84,14 @@ t.test('with Redis', { skip: !hasRedis && `no Redis at ${REDIS_URL}` }, async (t
     const started = Date.now()
     const responses: Response[] = []
     for (let i = 0; i < 50; i++) responses.push(await list(app, ada))
-    t.ok(
-      responses.every(({ statusCode }) => statusCode === 200),
-      'requests pass',
+    t.strictSame(
+      statusesOf(responses),
+      [...Array(3).fill(200), ...Array(47).fill(429)],
+      'the instance counts by itself: three of fifty pass',
     )
     t.ok(Date.now() - started < 50_000, 'in less than a second each')
     t.ok(await until(() => warnings.length > 0), 'it warns')
-    t.strictSame(
-      warnings,
-      ['Redis does not answer: until it does, requests are not limited'],
-      'it warns once',
-    )
+    t.strictSame(warnings, [NOT_WORKING], 'it warns once')
     t.equal(await limits(), 'redis_down', '/ready says so')
 
     await proxy.restore()
@@ -111,24 +110,53 @@ t.test('with Redis', { skip: !hasRedis && `no Redis at ${REDIS_URL}` }, async (t
     forget(t, ada.id)
     warnings.length = 0
     proxy.block()
-    for (let i = 0; i < 8; i++) t.equal((await list(app, ada)).statusCode, 200, 'requests pass')
+    t.equal(await passing(8, () => list(app, ada)), 3, 'the instance counts by itself: three of eight pass')
     t.ok(await until(() => app.limits === 'redis_down'), 'is down')
     t.equal(await limits(), 'redis_down', '/ready says so')
-    t.strictSame(
-      warnings,
-      ['Redis does not answer: until it does, requests are not limited'],
-      'it warns once',
-    )
+    t.strictSame(warnings, [NOT_WORKING], 'it warns once')
     proxy.unblock()
     t.ok(await until(() => app.limits === 'shared'), 'comes back by itself')
   })
+})
+
+t.test('a Redis that', { skip: !canStartRedis && 'redis-server is not installed' }, async (t) => {
+  const { url, client } = await startRedis(t)
+  const proxy = await openProxy(t, url)
+  const FAULTS: Record<string, [breakIt: () => unknown, repair: () => unknown]> = {
+    'is a read-only replica': [() => client.replicaof('127.0.0.1', 1), () => client.replicaof('NO', 'ONE')],
+    'has no memory left': [
+      () => client.config('SET', 'maxmemory', '1'),
+      () => client.config('SET', 'maxmemory', '0'),
+    ],
+    'answers late': [() => proxy.slowDown(150), () => proxy.slowDown(0)],
+  }
+  for (const [name, [breakIt, repair]] of Object.entries(FAULTS)) {
+    await t.test(name, async (t) => {
+      const { app, warnings, limits } = await withRedis(t, proxy.url, { RATE_LIMIT_MAX: '5' })
+      t.ok(await until(() => app.limits === 'shared'), 'it counts in Redis')
+      const [ada, bob] = [await identity(), await identity()]
+      t.equal(await passing(8, () => list(app, ada)), 5, 'five of eight pass')
+
+      warnings.length = 0
+      await breakIt()
+      t.equal(await passing(8, () => list(app, bob)), 5, 'the instance counts by itself: five of eight pass')
+      t.ok(await until(() => app.limits === 'redis_down'), 'it sees that Redis does not work')
+      t.equal(await limits(), 'redis_down', '/ready says so')
+      t.equal(await passing(8, () => list(app, bob)), 0, 'the count goes on')
+      t.strictSame(warnings, [NOT_WORKING], 'it warns once')
+
+      await repair()
+      t.ok(await until(() => app.limits === 'shared'), 'comes back by itself')
+      t.equal(await passing(8, () => list(app, ada)), 0, 'the count in Redis is still there')
+    })
+  }
 })
 
 t.test('the service starts without a Redis that answers', async (t) => {
   const { app, warnings, limits } = await withRedis(t, 'redis://127.0.0.1:9', { RATE_LIMIT_MAX: '1' })
   t.ok(await until(() => warnings.length > 0), 'it warns')
   const ada = await identity()
-  t.equal(await passing(5, () => list(app, ada)), 5, 'requests pass')
+  t.equal(await passing(5, () => list(app, ada)), 1, 'it counts by itself')
   t.equal(await limits(), 'redis_down', '/ready says so')
   t.equal(warnings.length, 1, 'it warns once')
   await t.rejects(

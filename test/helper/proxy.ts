@@ -4,12 +4,15 @@ import type { Test } from 'tap'
 
 const DEFAULT_PORTS: Record<string, number> = { 'redis:': 6379, 'postgres:': 5432, 'postgresql:': 5432 }
 
-/** A proxy to the server of an address, which can be cut, blocked and restored. */
+/** A proxy to the server of an address, which can be cut, blocked, slowed down and restored. */
 export async function openProxy(t: Test, address: string) {
   const { hostname, port, protocol } = new URL(address)
   const sockets = new Set<Socket>()
   let blocked = false
+  let delay = 0
+  let connections = 0
   const server = createServer((socket) => {
+    connections += 1
     const upstream = connect(Number(port || DEFAULT_PORTS[protocol]), hostname)
     for (const [from, to] of [
       [socket, upstream],
@@ -18,7 +21,11 @@ export async function openProxy(t: Test, address: string) {
       sockets.add(from)
       from.on('error', () => {})
       from.on('close', () => to.destroy())
-      from.on('data', (data) => blocked || to.write(data))
+      from.on('data', (data) => {
+        if (blocked) return
+        if (delay > 0) setTimeout(() => to.write(data), delay)
+        else to.write(data)
+      })
     }
   })
   const listen = async (at: number) => {
@@ -42,9 +49,13 @@ export async function openProxy(t: Test, address: string) {
   url.host = `127.0.0.1:${at}`
   return {
     url: url.href,
+    /** How many there were so far. */
+    connections: () => connections,
     cut,
     restore: () => listen(at),
     block: () => (blocked = true),
+    /** Milliseconds that each answer, and each question, takes longer. */
+    slowDown: (milliseconds: number) => (delay = milliseconds),
     unblock: () => {
       blocked = false
       drop()
