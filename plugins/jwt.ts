@@ -43,12 +43,12 @@ declare module 'fastify' {
   }
 }
 
-/** A verified token. It stays verified until it expires or the issuer's keys are fetched again. */
+/** A verified token. It stays verified until it expires, or the issuer's keys are fetched again or due for that. */
 interface Verified {
   /** Frozen: all requests with this token share it. */
   readonly user: User
   readonly owner: Owner
-  /** When the keys that verified it must be fetched again, in milliseconds since 1970; undefined for a secret. */
+  /** Until when the keys that verified it need not be asked again, in milliseconds since 1970; undefined for a secret. */
   readonly keys: number | undefined
 }
 
@@ -91,11 +91,12 @@ export default fp(
       if (known && isStillGood(known)) return known
       // Strict about form, which @fastify/jwt is not: it answers 400 or 500 to some malformed tokens.
       const token = parseToken(credential)
+      // Before the key is looked up: what is fetched meanwhile may lack it.
+      const keys = token.header.alg === 'HS256' ? undefined : keySet?.freshUntil()
       await request.jwtVerify().catch((error) => {
         throw error instanceof HttpProblem ? error : wrongSignature(token, options, error)
       })
       const user = deepFreeze(userOf(token, options))
-      const keys = token.header.alg === 'HS256' ? undefined : keySet?.freshUntil()
       const verified = { user, owner: ownerOf(user), keys }
       cache.set(credential, verified)
       return verified

@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { createServer, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { mock } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { exportJWK, generateKeyPair, type GenerateKeyPairResult, type JWK, SignJWT } from 'jose'
 import t, { type Test } from 'tap'
 import { type App, build, identity } from '../helper/app.ts'
@@ -12,9 +13,11 @@ import { bearer, expectProblem } from '../helper/http.ts'
 mock.timers.enable({ apis: ['Date'], now: Date.now() })
 const pass = (seconds: number) => mock.timers.tick(seconds * 1000)
 
-// As in src/tokens/jwks.ts: an unknown key causes one fetch in COOL_DOWN seconds, keys are fetched again after MAX_AGE,
-// and are used for MAX_STALE longer while the issuer is unreachable.
+// As in src/tokens/jwks.ts: an unknown key causes one fetch in COOL_DOWN seconds, keys are fetched again beside the
+// requests from REFRESH_AGE on, and before the next request after MAX_AGE, and are used for MAX_STALE longer while the
+// issuer is unreachable.
 const COOL_DOWN = 30
+const REFRESH_AGE = 480
 const MAX_AGE = 600
 const MAX_STALE = 3600
 const MAX_BYTES = 256 * 1024
@@ -49,6 +52,11 @@ async function startIssuer(t: Test, answer = keySet(KEY)) {
     origin: '',
     answer,
     fetches: () => paths.length,
+    /** Waits until it was asked that often, and may have answered. */
+    async asked(times: number) {
+      for (let i = 0; i < 500 && paths.length < times; i++) await sleep(10)
+      await sleep(100)
+    },
     paths,
     async up() {
       server.listen(port, '127.0.0.1')
@@ -107,6 +115,8 @@ const FAULTS: Record<string, Answer> = {
   'sends a list': sendJson([KEY]),
   'sends no keys member': sendJson({}),
   'sends malformed keys': sendJson({ keys: [null, 'x'] }),
+  'sends no key': keySet(),
+  'sends no public key': keySet({ kty: 'oct', k: 'bm90IGEgcHVibGljIGtleQ', kid: 'first', alg: 'HS256' }),
   'sends too much': sendJson(BIG),
   'sends without end': (response) => {
     const more = () => {
@@ -187,6 +197,8 @@ t.test('the keys of an issuer that goes down work for an hour past their age', a
     pass(seconds)
     t.equal(await verdict(app, token), 200, `its keys work ${seconds} s later`)
   }
+  await sleep(200) // until the fetch beside it has failed
+  t.equal(await verdict(app, token), 200, 'its keys work, and the token counts as verified')
   pass(2)
   const wait = await unavailable(t, app, token)
   await issuer.up()
@@ -363,7 +375,7 @@ t.test('a rotated key works after 30 s, and the one it replaces no longer than 1
 
   issuer.answer = keySet()
   pass(MAX_AGE + 1)
-  t.equal(await verdict(app, next), 'invalid_token', 'no key is left')
+  t.equal(await verdict(app, next), 200, 'an empty key set is no answer: the known key works')
 
   issuer.answer = keySet(await jwk(nextKey, { kid: 'first', alg: 'EdDSA' }))
   pass(COOL_DOWN + 1)
@@ -371,10 +383,69 @@ t.test('a rotated key works after 30 s, and the one it replaces no longer than 1
   t.equal(await verdict(app, await issuer.token(nextKey)), 200, 'the new key under the old kid works')
 })
 
+t.test('an issuer that stops answering holds up no token with a known key', async (t) => {
+  const { app, issuer } = await startIssuer(t)
+  const token = await issuer.token()
+  t.equal(await verdict(app, token), 200, 'its keys work')
+  const held = new Set<ServerResponse>()
+  issuer.answer = (response) => {
+    held.add(response)
+    response.on('close', () => held.delete(response))
+  }
+  for (const [i, seconds] of [REFRESH_AGE + 1, 60, 60, 60].entries()) {
+    pass(seconds)
+    for (let j = 0; j < 3; j++) t.equal(await verdict(app, token), 200, `${seconds} s later they work`)
+    await issuer.asked(i + 2)
+    t.equal(held.size, 1, 'while the issuer is still being asked')
+    t.equal(issuer.fetches(), i + 2, 'once')
+    for (const response of held) response.destroy()
+    await sleep(100)
+  }
+})
+
+t.test('a failing issuer is asked less and less often, and for an unknown key every 30 s', async (t) => {
+  const { app, issuer } = await startIssuer(t)
+  const [token, next] = await Promise.all([issuer.token(), issuer.token(nextKey, { kid: 'next' })])
+  t.equal(await verdict(app, token), 200, 'its keys work')
+  issuer.answer = FAULTS['answers 500'] as Answer
+  pass(MAX_AGE)
+  t.equal(await verdict(app, token), 200, 'known keys keep working')
+  for (const [i, seconds] of [5, 10, 20, 40, 60, 60].entries()) {
+    pass(seconds - 1)
+    t.equal(await verdict(app, token), 200, 'known keys keep working')
+    await sleep(20)
+    t.equal(issuer.fetches(), i + 2, `it is not asked for ${seconds} s`)
+    pass(1)
+    t.equal(await verdict(app, token), 200, 'known keys keep working')
+    await issuer.asked(i + 3)
+  }
+
+  pass(COOL_DOWN)
+  issuer.answer = keySet(NEXT)
+  t.equal(await verdict(app, next), 200, 'a rotated key is found although the next attempt is not due')
+  t.equal(await verdict(app, token), 'invalid_token', 'and the removed one is refused')
+})
+
+t.test('a removed key is refused after an idle time, even if the issuer failed before it', async (t) => {
+  const { app, issuer } = await startIssuer(t)
+  const token = await issuer.token()
+  t.equal(await verdict(app, token), 200, 'its keys work')
+  issuer.answer = FAULTS['answers 500'] as Answer
+  pass(MAX_AGE + 1)
+  t.equal(await verdict(app, token), 200, 'known keys keep working')
+  issuer.answer = keySet(NEXT)
+  pass(1800)
+  t.equal(
+    await verdict(app, token),
+    'invalid_token',
+    'the first request fetches the keys before it is answered',
+  )
+})
+
 t.test('an issuer without keys at first', async (t) => {
   const { app, issuer } = await startIssuer(t, keySet())
   const token = await issuer.token()
-  t.equal(await verdict(app, token), 'invalid_token', 'without a key there is no access')
+  await unavailable(t, app, token)
   issuer.answer = keySet(KEY)
   pass(COOL_DOWN + 1)
   t.equal(await verdict(app, token), 200, 'a published key works')
