@@ -10,7 +10,10 @@ declare module 'fastify' {
   interface FastifyInstance {
     /** What /ready says of the database. */
     database: {
-      /** @throws HttpProblem 503 if it does not answer, lacks migrations or refuses the roles */
+      /**
+       * A good answer is at most a second old, and none is if a connection broke since.
+       * @throws HttpProblem 503 if it does not answer, takes no writes, lacks migrations or refuses the roles
+       */
       check(): Promise<void>
       /** Whether statements run under roles of their own. */
       rls: boolean
@@ -31,12 +34,15 @@ export interface DatabasePluginOptions {
 
 // Before plugins/drain cuts the connections of those who wait.
 const INTERRUPT_AFTER_MS = 2_500
+// /ready is open to all, and what it asks is not cheap.
+const KEPT_MS = 1_000
 
 /** Opens the database and binds each request to its user's rows. */
 export default fp<DatabasePluginOptions>(
   async (app, { database }) => {
     const { databaseUrl, DATABASE_POOL_MAX, DATABASE_TIMEOUT, DATABASE_PREPARE, DATABASE_RLS, NODE_ENV } =
       app.config
+    let readyUntil = 0
     const db =
       database ??
       (await connect({
@@ -46,7 +52,10 @@ export default fp<DatabasePluginOptions>(
         prepare: DATABASE_PREPARE === 'on',
         rls: DATABASE_RLS === 'on',
         applicationName: packageJson.name,
-        onConnectionError: (err) => app.log.warn({ err }, 'a database connection broke while idle'),
+        onConnectionError: (err) => {
+          app.log.warn({ err }, 'a database connection broke while idle')
+          readyUntil = 0
+        },
       }))
     if (!database) {
       // A database that does not answer must not hold the shutdown: those who wait for it get their 503.
@@ -70,7 +79,13 @@ export default fp<DatabasePluginOptions>(
         'DATABASE_RLS=off: statements run with the rights of the login, so row-level security may not apply',
       )
 
-    app.decorate('database', { check: readinessOf(db), rls: db.rls })
+    const ask = readinessOf(db)
+    const check = async () => {
+      if (performance.now() < readyUntil) return
+      await ask()
+      readyUntil = performance.now() + KEPT_MS
+    }
+    app.decorate('database', { check, rls: db.rls })
     const runner = isolation.confine(db)
     app.decorate('sharedScope', new SharedScope(runner))
     app.decorateRequest('scope', {

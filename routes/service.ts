@@ -43,7 +43,8 @@ const service: FastifyPluginAsyncTypebox = async (app) => {
       schema: {
         operationId: 'getReadiness',
         tags: ['service'],
-        summary: 'Whether the database answers and is migrated, and the service is not shutting down',
+        summary:
+          'Whether the database answers, takes writes and is migrated, and the service is not shutting down',
         response: { 200: response(Readiness, 'It is ready') },
         problems: [503],
       },

@@ -35,6 +35,7 @@ export const CODES: Record<string, [status: number, detail: string]> = {
   database_unavailable: [503, 'The database did not answer in time. Try again shortly.'],
   keys_unavailable: [503, 'The token issuer cannot be reached. Try again shortly.'],
   busy: [503, 'Too many people are signing in right now. Try again shortly.'],
+  read_only: [503, 'The database takes no writes: it is read-only, or a standby.'],
   not_migrated: [503, 'The database lacks migrations. Run: npm run migrate'],
   isolation_broken: [503, 'The walls between users are not as declared. Run: npm run doctor'],
   role_missing: [503, 'A role lacks rights on its tables. Run: npm run doctor'],

@@ -4,7 +4,9 @@ import { Kysely, PostgresDialect } from 'kysely'
 import pg from 'pg'
 import { type BoundStatement, type Runner, ScopedStatement } from '../isolation/index.ts'
 import { runBatch } from './batch.ts'
+import { CHECK_TIMEOUT_MS, CheckConnection } from './check-connection.ts'
 import type { Embedded } from './embedded.ts'
+import { isSilence } from './faults.ts'
 import { Multiplexer } from './multiplexer.ts'
 
 export interface DatabaseOptions {
@@ -31,6 +33,8 @@ export interface Database extends Runner {
   readonly rls: boolean
   /** Milliseconds after which a scoped statement is cancelled. */
   readonly statementTimeout: number
+  /** Whether the last write was given up because nothing came back. */
+  readonly writesHang: boolean
   /**
    * Runs statements in one transaction, all written to the wire at once. Returns the rows of each.
    * @param sealed whether to prove that each statement ran in one transaction with its settings. Always proved if
@@ -45,10 +49,18 @@ export interface Database extends Runner {
    * @param timeout milliseconds for each query; undefined for no limit
    */
   asLogin<T>(use: (db: Kysely<never>) => Promise<T>, timeout?: number): Promise<T>
+  /**
+   * For checks while requests are served: the same on a connection that is kept and that no request uses, cut after a
+   * second in all, and after a check that failed. There, `run` runs statements sealed. The embedded database has
+   * only one connection, and no such limit.
+   */
+  check<T>(use: (db: Kysely<never>, run: Run) => Promise<T>): Promise<T>
   /** Cuts every connection that a statement is under way on: those statements fail. */
   interrupt(): void
   close(): Promise<void>
 }
+
+type Run = (statements: readonly ScopedStatement[]) => Promise<unknown[][]>
 
 const CONNECT_TIMEOUT_MS = 3_000
 const STATEMENT_TIMEOUT_MS = 5_000
@@ -117,43 +129,90 @@ export async function connect({
     return pool
   }
 
-  async function run(statements: readonly ScopedStatement[], sealed = false): Promise<unknown[][]> {
+  let writesHang = false
+
+  /** @param waited milliseconds since the statements arrived */
+  async function send(
+    client: pg.ClientBase,
+    statements: readonly ScopedStatement[],
+    sealed: boolean,
+    waited = 0,
+  ): Promise<unknown[][]> {
+    const timeout =
+      waited < WORTH_COUNTING_MS ? statementTimeout : Math.ceil(Math.max(statementTimeout - waited, 1))
     const seal = sealed || !prepare
-    const [first] = statements
-    const user = first && ScopedStatement.ownerOf(first)
-    const writes = statements.some((statement) => statement.writes)
-    const rows = await multiplexer.run(writes, user, (client, waited) => {
-      const timeout =
-        waited < WORTH_COUNTING_MS ? statementTimeout : Math.ceil(Math.max(statementTimeout - waited, 1))
-      const options = { nonce: nextNonce(), timeout, rls, seal }
-      const batch: BoundStatement[] = []
-      for (const statement of statements) batch.push(...ScopedStatement.onTheWire(statement, options))
-      return runBatch(client, prepare ? batch : batch.map(unnamed))
-    })
+    const options = { nonce: nextNonce(), timeout, rls, seal }
+    const batch: BoundStatement[] = []
+    for (const statement of statements) batch.push(...ScopedStatement.onTheWire(statement, options))
+    const rows = await runBatch(client, prepare ? batch : batch.map(unnamed))
     const step = seal ? 3 : 2
     return statements.map((_, i) => rows[step * i + 1] as unknown[])
   }
 
-  async function asLogin<T>(use: (db: Kysely<never>) => Promise<T>, timeout?: number): Promise<T> {
-    const own = embedded ? pool : openPool({ ...config, max: 1, query_timeout: timeout })
+  async function run(statements: readonly ScopedStatement[], sealed = false): Promise<unknown[][]> {
+    const [first] = statements
+    const user = first && ScopedStatement.ownerOf(first)
+    const writes = statements.some((statement) => statement.writes)
     try {
-      return await use(new Kysely<never>({ dialect: new PostgresDialect({ pool: own }) }))
-    } finally {
-      if (!embedded) await own.end()
+      const rows = await multiplexer.run(writes, user, (client, waited) =>
+        send(client, statements, sealed, waited),
+      )
+      if (writes) writesHang = false
+      return rows
+    } catch (error) {
+      if (writes && isSilence(error)) writesHang = true
+      throw error
     }
+  }
+
+  const loginOn = (pool: pg.Pool) => new Kysely<never>({ dialect: new PostgresDialect({ pool }) })
+
+  async function asLogin<T>(use: (db: Kysely<never>) => Promise<T>, timeout?: number): Promise<T> {
+    if (embedded) return use(loginOn(pool))
+    const connectionTimeoutMillis = Math.min(timeout ?? Infinity, CONNECT_TIMEOUT_MS)
+    const own = openPool({ ...config, max: 1, query_timeout: timeout, connectionTimeoutMillis })
+    try {
+      return await use(loginOn(own))
+    } finally {
+      await own.end()
+    }
+  }
+
+  const checks = new CheckConnection(() =>
+    openPool({
+      ...config,
+      max: 1,
+      connectionTimeoutMillis: CHECK_TIMEOUT_MS,
+      query_timeout: CHECK_TIMEOUT_MS, // also of onConnect
+    }),
+  )
+
+  async function check<T>(use: (db: Kysely<never>, run: Run) => Promise<T>): Promise<T> {
+    if (embedded) return use(loginOn(pool), (statements) => run(statements, true))
+    return checks.use((own) =>
+      use(loginOn(own), async (statements) => {
+        const client = await own.connect()
+        return send(client, statements, true).finally(() => client.release())
+      }),
+    )
   }
 
   return {
     embedded: embedded !== undefined,
     rls,
     statementTimeout,
+    get writesHang() {
+      return writesHang
+    },
     run,
     asLogin,
+    check,
     interrupt: () => multiplexer.interrupt(),
     async close() {
       multiplexer.close()
       multiplexer.interrupt()
-      await Promise.race([pool.end(), sleep(CLOSE_TIMEOUT_MS, undefined, { ref: false })])
+      const ended = Promise.all([pool.end(), checks.end()])
+      await Promise.race([ended, sleep(CLOSE_TIMEOUT_MS, undefined, { ref: false })])
       await embedded?.close()
     },
   }

@@ -7,6 +7,8 @@ const PASSING = /^(08|28|3D000$|53|57|40001$|40P01$|55P03$|25006$)/
 const NETWORK = /^(ECONN\w+|ENOTFOUND|ETIMEDOUT|EPIPE|EHOSTUNREACH|ENETUNREACH|EAI_AGAIN)$/
 // pg gives these errors no code.
 const DRIVER = /^(Connection terminated|Query read timeout|timeout e|Client (has encountered|was closed))/
+// Of these, the ones that say that a time ran out.
+const SILENCE = /^(Query read timeout|timeout expired|Connection terminated due to connection timeout)/
 
 /** The answer cannot be shown to be the asker's. The connection it came on is cut. */
 export class ForeignAnswerError extends Error {
@@ -43,6 +45,12 @@ export function isConnectionFault(error: unknown): boolean {
   if (error instanceof UnreadableValueError) return false
   if (!(error instanceof pg.DatabaseError)) return true
   return error.severity === 'FATAL' || error.severity === 'PANIC' || error.code === '25006'
+}
+
+/** Whether an error means that the server did not answer at all, as opposed to refusing. */
+export function isSilence(error: unknown): boolean {
+  if (!(error instanceof Error)) return false
+  return SILENCE.test(error.message) || ('code' in error && error.code === 'ETIMEDOUT')
 }
 
 /** Whether an error means that the database is unreachable or overloaded, which passes by itself. */

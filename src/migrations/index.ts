@@ -31,7 +31,7 @@ export function migrate(database: Database, login?: string): Promise<string[]> {
 }
 
 /**
- * Creates the check for /ready: the database answers, has the latest migration, lets the login take the roles that
+ * Creates the check for /ready: the database answers, takes writes, has the latest migration, lets the login take the roles that
  * statements run under, and matches src/tables.ts. Concurrent callers share one check.
  *
  * @returns a function that throws HttpProblem 503, and says which of these fails
@@ -40,33 +40,49 @@ export function readinessOf(database: Database): () => Promise<void> {
   let migrated = false // once true it stays so
   let underWay: Promise<void> | undefined
 
-  async function check(): Promise<void> {
-    const faults = await database.asLogin(async (db) => {
+  const check = () =>
+    database.check(async (db, run) => {
+      await refuseReadOnly(db, database.writesHang)
       migrated ||= await isMigrated(db)
-      return migrated ? isolation.compareCatalog(db, database.rls) : []
-    }, database.statementTimeout)
-    if (!migrated) throw unavailable('not_migrated', 'The database lacks migrations. Run: npm run migrate')
-    const broken = faults.filter(({ kind }) => kind === 'isolation')
-    if (broken.length > 0) {
-      const cause = new Error(broken.map(({ fault, repair }) => `${fault} ${repair}`).join(' '))
-      throw unavailable(
-        'isolation_broken',
-        'The walls between users are not as declared. Run: npm run doctor',
-        cause,
-      )
-    }
-    // Needs everything that a scoped statement needs: connection, settings, role, one transaction.
-    await database.run(isolation.probes, true).catch((error) => {
-      if (!['42501', '22023'].includes(error.code)) throw error // not permitted, no such role
-      const detail = 'The login may not take the roles that statements run under. Run: npm run doctor'
-      throw unavailable('role_missing', detail, error)
+      if (!migrated) throw unavailable('not_migrated', 'The database lacks migrations. Run: npm run migrate')
+      const faults = await isolation.compareCatalog(db, database.rls)
+      const broken = faults.filter(({ kind }) => kind === 'isolation')
+      if (broken.length > 0) {
+        const cause = new Error(broken.map(({ fault, repair }) => `${fault} ${repair}`).join(' '))
+        throw unavailable(
+          'isolation_broken',
+          'The walls between users are not as declared. Run: npm run doctor',
+          cause,
+        )
+      }
+      // Needs everything that a scoped statement needs: connection, settings, role, one transaction.
+      await run(isolation.probes).catch((error) => {
+        if (!['42501', '22023'].includes(error.code)) throw error // not permitted, no such role
+        const detail = 'The login may not take the roles that statements run under. Run: npm run doctor'
+        throw unavailable('role_missing', detail, error)
+      })
+      if (faults.length > 0) {
+        throw unavailable('role_missing', 'A role lacks rights on its tables. Run: npm run doctor')
+      }
     })
-    if (faults.length > 0) {
-      throw unavailable('role_missing', 'A role lacks rights on its tables. Run: npm run doctor')
-    }
-  }
 
   return () => (underWay ??= check().finally(() => (underWay = undefined)))
+}
+
+/**
+ * That a synchronous standby is lost is known once a write has hung, and if the login sees no standby that PostgreSQL
+ * could be waiting for. One that is connected and does not answer, or too few of several, are not found.
+ */
+async function refuseReadOnly(db: Kysely<never>, writesHang: boolean): Promise<void> {
+  const { rows } = await sql<{ read_only: boolean; standby_lost: boolean }>`
+    select pg_is_in_recovery() or current_setting('transaction_read_only')::boolean as read_only,
+      current_setting('synchronous_standby_names') <> '' and not exists (
+        select from pg_stat_replication where coalesce(sync_state in ('sync', 'quorum'), true)
+      ) as standby_lost`.execute(db)
+  if (rows[0]?.read_only)
+    throw unavailable('read_only', 'The database takes no writes: it is read-only, or a standby.')
+  if (writesHang && rows[0]?.standby_lost)
+    throw unavailable('read_only', 'The database finishes no writes: its synchronous standby is gone.')
 }
 
 /** What is wrong with the schema, one sentence each, with the SQL or command that repairs it; empty if all is well. */

@@ -240,8 +240,9 @@ t.test('what the database throws', async (t) => {
   }
   let isBuilt = false
   const asLogin: Database['asLogin'] = (...args) => (isBuilt ? fail() : real.asLogin(...args))
+  const check: Database['check'] = (...args) => (isBuilt ? fail() : real.check(...args))
   const app = await build(t, {
-    database: { ...real, run: fail, asLogin },
+    database: { ...real, run: fail, asLogin, check },
     onLog: (line) => lines.push(JSON.parse(line)),
   })
   isBuilt = true

@@ -1,0 +1,66 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import pg from 'pg'
+import t, { type Test } from 'tap'
+import { connect, type Database } from '../../src/database/index.ts'
+import { migrate } from '../../src/migrations/index.ts'
+import { type App, build, identity } from '../helper/app.ts'
+import { canStartPostgres, startPostgres } from '../helper/cluster.ts'
+import { migratedUrl } from '../helper/database.ts'
+import { expectProblem } from '../helper/http.ts'
+
+const { headers } = await identity()
+const add = (app: App) => app.inject({ method: 'POST', url: '/todos', headers, payload: { title: 'x' } })
+const list = (app: App) => app.inject({ url: '/todos', headers })
+const ready = (app: App) => app.inject('/ready')
+
+async function open(t: Test, url: string): Promise<Database> {
+  const database = await connect({ url, poolMax: 6, statementTimeout: 500 })
+  t.teardown(() => database.close())
+  return database
+}
+
+async function adminOf(t: Test, url: string): Promise<pg.Client> {
+  const admin = new pg.Client({ connectionString: url })
+  admin.on('error', () => {})
+  await admin.connect()
+  t.teardown(() => admin.end())
+  return admin
+}
+
+/** Asks again until it is so, for half a minute at most. */
+async function until(isSo: () => Promise<boolean>): Promise<boolean> {
+  for (let i = 0; i < 300 && !(await isSo()); i++) await sleep(100)
+  return isSo()
+}
+
+t.test(
+  'a read-only database',
+  { skip: !process.env.TEST_DATABASE_URL && 'needs TEST_DATABASE_URL' },
+  async (t) => {
+    const url = await migratedUrl()
+    const admin = await adminOf(t, url)
+    const name = new URL(url).pathname.slice(1)
+    await admin.query(`alter database ${name} set default_transaction_read_only = on`)
+
+    const app = await build(t, { database: await open(t, url) })
+    expectProblem(t, await ready(app), 503, 'read_only', '/ready')
+    t.equal((await list(app)).statusCode, 200, 'tasks are listed')
+    t.equal((await add(app)).statusCode, 503, 'a write is 503')
+
+    // A session keeps the setting that it began with, as one of a demoted primary would.
+    await admin.query(`alter database ${name} reset default_transaction_read_only`)
+    t.equal((await add(app)).statusCode, 201, 'the next write takes another connection')
+    t.equal((await ready(app)).statusCode, 200, 'and so does /ready')
+  },
+)
+
+const skip = !canStartPostgres && 'PostgreSQL is not installed'
+
+t.test('a hot standby', { skip }, async (t) => {
+  const { url, demote } = await startPostgres(t)
+  await migrate(await open(t, url))
+  await demote()
+  const app = await build(t, { database: await open(t, url) })
+  t.ok(await until(async () => (await ready(app)).json().code === 'read_only'), '/ready is 503')
+  t.equal((await list(app)).statusCode, 200, 'tasks are listed')
+})

@@ -1,0 +1,40 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import t from 'tap'
+import { connect } from '../../src/database/index.ts'
+import { build } from '../helper/app.ts'
+import { databaseUrl, migratedUrl } from '../helper/database.ts'
+import { openProxy } from '../helper/proxy.ts'
+import { slow } from '../helper/sql.ts'
+
+const skip = !process.env.TEST_DATABASE_URL && 'needs TEST_DATABASE_URL'
+
+t.test('300 calls of /ready at once', { skip }, async (t) => {
+  for (const [what, url, status] of [
+    ['not migrated', await databaseUrl(), 503],
+    ['migrated', await migratedUrl(), 200],
+  ] as const) {
+    const proxy = await openProxy(t, url)
+    const database = await connect({ url: proxy.url })
+    t.teardown(() => database.close())
+    const app = await build(t, { database })
+    const answers = await Promise.all(Array.from({ length: 300 }, () => app.inject('/ready')))
+    t.same(new Set(answers.map(({ statusCode }) => statusCode)), new Set([status]), what)
+    t.equal(proxy.connections(), 1, 'take one connection')
+    t.equal((await app.inject('/ready')).statusCode, status, 'and the next one')
+    t.ok(proxy.connections() <= 2, 'at most one more')
+  }
+})
+
+t.test('/ready waits for no request', { skip }, async (t) => {
+  const database = await connect({ url: await migratedUrl(), poolMax: 2 })
+  t.teardown(() => database.close())
+  const app = await build(t, { database })
+  let left = 40
+  const sleeping = Array.from({ length: left }, () => database.run([slow(database)]).finally(() => left--))
+  const over = Promise.allSettled(sleeping)
+  await sleep(100)
+  t.equal((await app.inject('/ready')).statusCode, 200, 'it is ready')
+  t.ok(left > 20, `while ${left} of 40 statements, of half a second each, are under way`)
+  database.interrupt()
+  await over
+})
