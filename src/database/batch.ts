@@ -1,5 +1,6 @@
 import pg from 'pg'
 import type { BoundStatement } from '../isolation/index.ts'
+import { cancel } from './cancel.ts'
 import { ForeignAnswerError, isStaleStatement, UnreadableValueError } from './faults.ts'
 import { type Parser, parserOf, toText } from './values.ts'
 
@@ -194,8 +195,12 @@ export function runBatch(client: pg.ClientBase, statements: readonly BoundStatem
   })
 }
 
-/** Closes a connection at once: every batch in flight on it fails with this error. */
+/**
+ * Closes a connection at once: every batch in flight on it fails with this error. PostgreSQL is asked to give up what it
+ * is doing for it.
+ */
 export function hangUp(client: pg.ClientBase, error: Error): void {
   const { connection } = client as unknown as { connection: Wire }
   connection.stream.destroy(error)
+  void cancel(client)
 }

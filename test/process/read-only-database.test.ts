@@ -56,6 +56,51 @@ t.test(
 
 const skip = !canStartPostgres && 'PostgreSQL is not installed'
 
+t.test('a lost synchronous standby', { skip }, async (t) => {
+  const { url } = await startPostgres(t)
+  const database = await open(t, url)
+  await migrate(database)
+  const app = await build(t, { database })
+  const admin = await adminOf(t, url)
+  const standBy = async (names: string) => {
+    await admin.query(`alter system set synchronous_standby_names = '${names}'`)
+    await admin.query('select pg_reload_conf()')
+    await sleep(300)
+  }
+  const waiting = async (): Promise<number> => {
+    const { rows } = await admin.query(
+      "select count(*)::int as n from pg_stat_activity where wait_event = 'SyncRep'",
+    )
+    return rows[0].n
+  }
+  await standBy('gone')
+  t.equal((await ready(app)).statusCode, 200, 'it is not known before a write has hung')
+
+  for (let round = 1; round <= 2; round++) {
+    const writes = Promise.all(Array.from({ length: 12 }, () => add(app)))
+    t.ok(await until(async () => (await waiting()) > 0), 'writes wait for the standby')
+    const reader = { isDone: false, statuses: new Set<number>() }
+    const read = async () => {
+      while (!reader.isDone) {
+        reader.statuses.add((await list(app)).statusCode)
+        await sleep(1)
+      }
+    }
+    const reading = read()
+    for (const response of await writes) expectProblem(t, response, 503, undefined, 'a write')
+    await sleep(200)
+    reader.isDone = true
+    await reading
+    t.same([...reader.statuses], [200], 'reads go on')
+    expectProblem(t, await ready(app), 503, 'read_only', '/ready')
+    t.ok(await until(async () => (await waiting()) === 0), 'PostgreSQL has given the connections back')
+  }
+
+  await standBy('')
+  t.equal((await add(app)).statusCode, 201, 'without the standby, a write is done')
+  t.equal((await ready(app)).statusCode, 200, '/ready is 200')
+})
+
 t.test('a hot standby', { skip }, async (t) => {
   const { url, demote } = await startPostgres(t)
   await migrate(await open(t, url))
