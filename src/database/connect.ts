@@ -1,9 +1,10 @@
 import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Kysely, PostgresDialect } from 'kysely'
+import { Kysely, PostgresDialect, sql } from 'kysely'
 import pg from 'pg'
 import { type BoundStatement, type Runner, ScopedStatement } from '../isolation/index.ts'
 import { runBatch } from './batch.ts'
+import { Breaker } from './breaker.ts'
 import { CHECK_TIMEOUT_MS, CheckConnection } from './check-connection.ts'
 import type { Embedded } from './embedded.ts'
 import { isSilence } from './faults.ts'
@@ -39,6 +40,7 @@ export interface Database extends Runner {
    * Runs statements in one transaction, all written to the wire at once. Returns the rows of each.
    * @param sealed whether to prove that each statement ran in one transaction with its settings. Always proved if
    *   statements are not prepared. Default false
+   * @throws at once while the server does not answer at all
    */
   run(statements: readonly ScopedStatement[], sealed?: boolean): Promise<unknown[][]>
   /**
@@ -129,6 +131,13 @@ export async function connect({
     return pool
   }
 
+  const breaker = new Breaker(async () => {
+    try {
+      await asLogin((db) => sql`select 1`.execute(db), CHECK_TIMEOUT_MS)
+    } catch (error) {
+      if (isSilence(error)) throw error // a server that refuses makes nobody wait
+    }
+  })
   let writesHang = false
 
   /** @param waited milliseconds since the statements arrived */
@@ -150,6 +159,7 @@ export async function connect({
   }
 
   async function run(statements: readonly ScopedStatement[], sealed = false): Promise<unknown[][]> {
+    if (breaker.fault) throw breaker.fault
     const [first] = statements
     const user = first && ScopedStatement.ownerOf(first)
     const writes = statements.some((statement) => statement.writes)
@@ -160,7 +170,10 @@ export async function connect({
       if (writes) writesHang = false
       return rows
     } catch (error) {
-      if (writes && isSilence(error)) writesHang = true
+      if (isSilence(error)) {
+        if (writes) writesHang = true
+        breaker.suspect()
+      }
       throw error
     }
   }
@@ -211,6 +224,7 @@ export async function connect({
     async close() {
       multiplexer.close()
       multiplexer.interrupt()
+      breaker.close()
       const ended = Promise.all([pool.end(), checks.end()])
       await Promise.race([ended, sleep(CLOSE_TIMEOUT_MS, undefined, { ref: false })])
       await embedded?.close()

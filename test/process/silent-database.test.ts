@@ -1,12 +1,38 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { connect } from '../../src/database/index.ts'
-import { build } from '../helper/app.ts'
+import { build, identity } from '../helper/app.ts'
 import { databaseUrl, migratedUrl } from '../helper/database.ts'
+import { refusal } from '../helper/http.ts'
 import { openProxy } from '../helper/proxy.ts'
 import { slow } from '../helper/sql.ts'
 
 const skip = !process.env.TEST_DATABASE_URL && 'needs TEST_DATABASE_URL'
+
+t.test('once the database is known to be silent, no request waits for it', { skip }, async (t) => {
+  const proxy = await openProxy(t, await migratedUrl())
+  const database = await connect({ url: proxy.url, poolMax: 4, statementTimeout: 500 })
+  t.teardown(() => database.close())
+  const app = await build(t, { database })
+  const { headers } = await identity()
+  const list = () => app.inject({ url: '/todos', headers })
+  t.equal((await list()).statusCode, 200, 'it answers at first')
+
+  proxy.block()
+  t.same(refusal(await list()), [503, 'database_unavailable'], 'the first request waits in vain')
+  await sleep(1_500)
+  const start = performance.now()
+  for (let i = 0; i < 50; i++) t.same(refusal(await list()), [503, 'database_unavailable'], 'is refused')
+  t.ok(performance.now() - start < 30_000, 'none of fifty, one after the other, has waited for the time-out')
+
+  proxy.unblock()
+  let statusCode = 0
+  for (let i = 0; i < 100 && statusCode !== 200; i++) {
+    ;({ statusCode } = await list())
+    await sleep(100)
+  }
+  t.equal(statusCode, 200, 'it goes on by itself')
+})
 
 t.test('300 calls of /ready at once', { skip }, async (t) => {
   for (const [what, url, status] of [
