@@ -33,6 +33,7 @@ export const CODES: Record<string, [status: number, detail: string]> = {
   headers_too_large: [431, 'The address and the headers are too large together.'],
   internal_error: [500, 'Something went wrong here. It is in the log under the request id.'],
   database_unavailable: [503, 'The database did not answer in time. Try again shortly.'],
+  outcome_unknown: [503, 'It may have been done: look before you repeat it.'],
   keys_unavailable: [503, 'The token issuer cannot be reached. Try again shortly.'],
   busy: [503, 'Too many people are signing in right now. Try again shortly.'],
   read_only: [503, 'The database takes no writes: it is read-only, or a standby.'],

@@ -32,7 +32,9 @@ const DESCRIPTIONS: Record<number, string> = {
   429: 'Too many requests: try again after Retry-After seconds',
   431: 'The headers are too large',
   500: 'A fault of the service, logged under the request id',
-  503: 'Something it needs is out of reach or overloaded: try again after Retry-After seconds',
+  503:
+    'Something it needs is out of reach or overloaded: try again after Retry-After seconds. ' +
+    'Without Retry-After (`outcome_unknown`) a change may have been made: look before you repeat it',
 }
 
 const header = (type: string, description: string) => ({ description, schema: { type } })

@@ -1,6 +1,6 @@
 import type { FastifyError } from 'fastify'
-import { isPassingFault, sqlStateOf } from './database/index.ts'
-import { type Fault, HttpProblem, unavailable, validationFailed } from './problem.ts'
+import { isPassingFault, OutcomeUnknownError, sqlStateOf } from './database/index.ts'
+import { databaseUnavailable, type Fault, HttpProblem, validationFailed } from './problem.ts'
 
 // Our own sentences: a library's text never reaches a client.
 const FRAMEWORK: Record<string, [status: number, code: string, detail: string]> = {
@@ -83,13 +83,12 @@ export function toHttpProblem(error: Failure): HttpProblem {
   }
   const violation = VIOLATIONS[sqlStateOf(error) ?? '']
   if (violation) return new HttpProblem(...violation, { cause: error })
-  if (isPassingFault(error)) {
-    return unavailable(
-      'database_unavailable',
-      'The database did not answer in time. Try again shortly.',
-      error,
-    )
+  // Without Retry-After: to repeat it at once would do it twice.
+  if (error instanceof OutcomeUnknownError) {
+    const detail = 'It may have been done: look before you repeat it.'
+    return new HttpProblem(503, 'outcome_unknown', detail, { cause: error.cause })
   }
+  if (isPassingFault(error)) return databaseUnavailable(error)
   return new HttpProblem(
     500,
     'internal_error',

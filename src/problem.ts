@@ -44,6 +44,11 @@ export function unavailable(code: string, detail: string, cause?: unknown, secon
   return new HttpProblem(503, code, detail, { headers: { 'retry-after': String(seconds) }, cause })
 }
 
+/** 503: the database is out of reach or overloaded, and nothing was done. */
+export function databaseUnavailable(cause: unknown): HttpProblem {
+  return unavailable('database_unavailable', 'The database did not answer in time. Try again shortly.', cause)
+}
+
 /** 422, with each fault; its `detail` is the first of them. */
 export function validationFailed(errors: [Fault, ...Fault[]]): HttpProblem {
   const [{ loc, msg }, ...others] = errors

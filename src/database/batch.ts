@@ -45,6 +45,7 @@ const cut = new WeakMap<Wire, Error>()
 class Batch extends pg.Query {
   declare callback: Callback
   readonly #statements: readonly BoundStatement[]
+  readonly #onWrite: () => void
   readonly #rows: unknown[][]
   /** The columns of each statement, if they are known. */
   readonly #columns: (readonly Column[] | undefined)[] = []
@@ -54,9 +55,10 @@ class Batch extends pg.Query {
   /** Why a value could not be read. */
   #unreadable: Error | undefined
 
-  constructor(statements: readonly BoundStatement[], callback: Callback) {
+  constructor(statements: readonly BoundStatement[], onWrite: () => void, callback: Callback) {
     super('')
     this.#statements = statements
+    this.#onWrite = onWrite
     this.#rows = statements.map(() => [])
     this.callback = callback
   }
@@ -71,6 +73,7 @@ class Batch extends pg.Query {
     }
 
     this.#wire = wire
+    this.#onWrite()
     // Uncorked once everything that has arrived is handled: one write for the batches of many requests.
     wire.stream.cork()
     setImmediate(() => wire.stream.uncork())
@@ -178,14 +181,19 @@ function columnsOn(wire: Wire): Map<string, readonly Column[]> {
  * statement that PostgreSQL no longer has, or whose columns have changed, is prepared again, once: nothing of the batch
  * has run by then.
  *
+ * @param onWrite called when the batch is written to the connection: from then on it may run
  * @throws the error of the statement that failed; the batch was rolled back
  * @throws ForeignAnswerError if the answer cannot be shown to be this batch's; whether it was committed is unknown
  */
-export function runBatch(client: pg.ClientBase, statements: readonly BoundStatement[]): Promise<unknown[][]> {
+export function runBatch(
+  client: pg.ClientBase,
+  statements: readonly BoundStatement[],
+  onWrite: () => void = () => {},
+): Promise<unknown[][]> {
   return new Promise((resolve, reject) => {
     const attempt = (last: boolean) =>
       void client.query(
-        new Batch(statements, (error, rows) => {
+        new Batch(statements, onWrite, (error, rows) => {
           if (!error) resolve(rows)
           else if (isStaleStatement(error) && !last) attempt(true)
           else reject(error)

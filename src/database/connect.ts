@@ -7,7 +7,7 @@ import { runBatch } from './batch.ts'
 import { Breaker } from './breaker.ts'
 import { CHECK_TIMEOUT_MS, CheckConnection } from './check-connection.ts'
 import type { Embedded } from './embedded.ts'
-import { isSilence } from './faults.ts'
+import { isAnswerLost, isRepeatable, isSilence, OutcomeUnknownError } from './faults.ts'
 import { Multiplexer } from './multiplexer.ts'
 
 export interface DatabaseOptions {
@@ -37,10 +37,12 @@ export interface Database extends Runner {
   /** Whether the last write was given up because nothing came back. */
   readonly writesHang: boolean
   /**
-   * Runs statements in one transaction, all written to the wire at once. Returns the rows of each.
+   * Runs statements in one transaction, all written to the wire at once. Returns the rows of each. If the connection is
+   * lost, they are run once more, unless they were sent and would change something.
    * @param sealed whether to prove that each statement ran in one transaction with its settings. Always proved if
    *   statements are not prepared. Default false
    * @throws at once while the server does not answer at all
+   * @throws OutcomeUnknownError if they change something, were sent, and the connection was lost
    */
   run(statements: readonly ScopedStatement[], sealed?: boolean): Promise<unknown[][]>
   /**
@@ -70,6 +72,10 @@ const STATEMENT_TIMEOUT_MS = 5_000
 const ANSWER_TIMEOUT_MS = 500
 // Waiting for a connection counts as well: what is left is the statement's time.
 const WORTH_COUNTING_MS = 20
+// A batch that lost its connection is run again if that happened within this time, and after a pause, by when the other
+// connections that broke with it are known to be broken.
+const REPEAT_WITHIN_MS = 1_000
+const REPEAT_AFTER_MS = 20
 // How long to wait for idle connections to end, on a server that does not answer.
 const CLOSE_TIMEOUT_MS = 1_000
 
@@ -139,13 +145,19 @@ export async function connect({
     }
   })
   let writesHang = false
+  let interrupted = false
 
-  /** @param waited milliseconds since the statements arrived */
+  interface SendOptions {
+    sealed: boolean
+    /** Milliseconds since the statements arrived. */
+    waited?: number
+    onWrite?: () => void
+  }
+
   async function send(
     client: pg.ClientBase,
     statements: readonly ScopedStatement[],
-    sealed: boolean,
-    waited = 0,
+    { sealed, waited = 0, onWrite }: SendOptions,
   ): Promise<unknown[][]> {
     const timeout =
       waited < WORTH_COUNTING_MS ? statementTimeout : Math.ceil(Math.max(statementTimeout - waited, 1))
@@ -153,19 +165,37 @@ export async function connect({
     const options = { nonce: nextNonce(), timeout, rls, seal }
     const batch: BoundStatement[] = []
     for (const statement of statements) batch.push(...ScopedStatement.onTheWire(statement, options))
-    const rows = await runBatch(client, prepare ? batch : batch.map(unnamed))
+    const rows = await runBatch(client, prepare ? batch : batch.map(unnamed), onWrite)
     const step = seal ? 3 : 2
     return statements.map((_, i) => rows[step * i + 1] as unknown[])
   }
 
   async function run(statements: readonly ScopedStatement[], sealed = false): Promise<unknown[][]> {
+    const started = performance.now()
+    try {
+      return await runOnce(statements, sealed, 0)
+    } catch (error) {
+      if (interrupted || !isRepeatable(error) || performance.now() - started > REPEAT_WITHIN_MS) throw error
+    }
+    await sleep(REPEAT_AFTER_MS)
+    return runOnce(statements, sealed, performance.now() - started)
+  }
+
+  /** @param spent milliseconds of the statements' time that are over */
+  async function runOnce(
+    statements: readonly ScopedStatement[],
+    sealed: boolean,
+    spent: number,
+  ): Promise<unknown[][]> {
     if (breaker.fault) throw breaker.fault
     const [first] = statements
     const user = first && ScopedStatement.ownerOf(first)
     const writes = statements.some((statement) => statement.writes)
+    let written = false
+    const onWrite = () => void (written = true)
     try {
-      const rows = await multiplexer.run(writes, user, (client, waited) =>
-        send(client, statements, sealed, waited),
+      const rows = await multiplexer.run(writes, user, (client, queued) =>
+        send(client, statements, { sealed, waited: queued + spent, onWrite }),
       )
       if (writes) writesHang = false
       return rows
@@ -174,8 +204,13 @@ export async function connect({
         if (writes) writesHang = true
         breaker.suspect()
       }
-      throw error
+      throw writes && written && isAnswerLost(error) ? new OutcomeUnknownError(error) : error
     }
+  }
+
+  function interrupt(): void {
+    interrupted = true
+    multiplexer.interrupt()
   }
 
   const loginOn = (pool: pg.Pool) => new Kysely<never>({ dialect: new PostgresDialect({ pool }) })
@@ -205,7 +240,7 @@ export async function connect({
     return checks.use((own) =>
       use(loginOn(own), async (statements) => {
         const client = await own.connect()
-        return send(client, statements, true).finally(() => client.release())
+        return send(client, statements, { sealed: true }).finally(() => client.release())
       }),
     )
   }
@@ -220,10 +255,10 @@ export async function connect({
     run,
     asLogin,
     check,
-    interrupt: () => multiplexer.interrupt(),
+    interrupt,
     async close() {
       multiplexer.close()
-      multiplexer.interrupt()
+      interrupt()
       breaker.close()
       const ended = Promise.all([pool.end(), checks.end()])
       await Promise.race([ended, sleep(CLOSE_TIMEOUT_MS, undefined, { ref: false })])

@@ -27,6 +27,15 @@ export class UnreadableValueError extends Error {
   }
 }
 
+/** A batch that changes something was sent, and its connection was lost: it may have been committed. */
+export class OutcomeUnknownError extends Error {
+  override name = 'OutcomeUnknownError'
+  /** @param cause how the connection was lost */
+  constructor(cause: unknown) {
+    super('The answer to a write was lost', { cause })
+  }
+}
+
 /** The SQLSTATE of an error from PostgreSQL. */
 export function sqlStateOf(error: unknown): string | undefined {
   return error instanceof pg.DatabaseError ? error.code : undefined
@@ -40,11 +49,20 @@ export function isStaleStatement(error: unknown): boolean {
   )
 }
 
+/** Whether the answer to a batch was lost: neither its rows came, nor an error that says it was rolled back. */
+export function isAnswerLost(error: unknown): boolean {
+  if (error instanceof UnreadableValueError) return false
+  return !(error instanceof pg.DatabaseError) || error.severity === 'FATAL' || error.severity === 'PANIC'
+}
+
 /** Whether the connection an error came from must not be used again. */
 export function isConnectionFault(error: unknown): boolean {
-  if (error instanceof UnreadableValueError) return false
-  if (!(error instanceof pg.DatabaseError)) return true
-  return error.severity === 'FATAL' || error.severity === 'PANIC' || error.code === '25006'
+  return isAnswerLost(error) || sqlStateOf(error) === '25006'
+}
+
+/** Whether a batch that has changed nothing may have more luck on another connection. */
+export function isRepeatable(error: unknown): boolean {
+  return isAnswerLost(error) && isPassingFault(error) && !(error instanceof ForeignAnswerError)
 }
 
 /** Whether an error means that the server did not answer at all, as opposed to refusing. */

@@ -5,4 +5,4 @@
 export { Breaker } from './breaker.ts'
 export { connect, type Database, type DatabaseOptions } from './connect.ts'
 export { DataDirectoryError } from './data-directory.ts'
-export { ForeignAnswerError, isPassingFault, sqlStateOf } from './faults.ts'
+export { ForeignAnswerError, isPassingFault, OutcomeUnknownError, sqlStateOf } from './faults.ts'

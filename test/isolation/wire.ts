@@ -200,7 +200,7 @@ export async function fuzzWire(options: WireOptions): Promise<WireResult> {
     const key = `${error.code ?? ''} ${error.message}`.replace(/u\d+|".*?"/g, '…').slice(0, 80)
     result.failures[key] = (result.failures[key] ?? 0) + 1
     if (error.message === 'hangs') result.hanging += 1
-    if (error.name === 'ForeignAnswerError') result.refused += 1
+    if ([error, error.cause as Error].some((one) => one?.name === 'ForeignAnswerError')) result.refused += 1
   }
 
   const quiet = options.admin ? await connect({ url: options.admin }) : database

@@ -29,7 +29,9 @@ t.test('a database that suddenly goes silent', { skip }, async (t) => {
   t.same(await callMany(), ['answered'], 'all are answered at first')
   const answers = callMany()
   proxy.block()
-  t.same(await answers, ['database_unavailable'], 'no request waits for ever')
+  // Writes that were sent by then may have been done.
+  const codes = ['database_unavailable', 'outcome_unknown']
+  t.same((await answers).toSorted(), codes, 'no request waits for ever')
   proxy.unblock()
   // While the database is known to be silent, it is asked once a second whether it answers again.
   for (let i = 0; i < 100 && (await call('GET')) !== 'answered'; i++) await sleep(50)
