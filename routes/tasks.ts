@@ -1,6 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { type Static, Type } from '@sinclair/typebox'
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import { ETag, IfMatch, IfNoneMatch } from '../schemas/headers.ts'
 import { ref, response } from '../schemas/responses.ts'
 import {
   SetCompleted,
@@ -14,6 +15,7 @@ import {
   TaskQuery,
   TaskStats,
 } from '../schemas/task.ts'
+import { notModified, versionsIn, withETag } from '../src/etag.ts'
 import { HttpProblem } from '../src/problem.ts'
 import { pageAfter, pathOf, prefersCount, readQuery } from '../src/task-query.ts'
 import { Tasks } from '../src/tasks.ts'
@@ -91,7 +93,7 @@ const tasks: FastifyPluginAsyncTypebox<TaskRoutesOptions> = async (app, { idSuff
     async ({ tasks, body, url }, reply) => {
       const task = await tasks.create(body)
       reply.code(201).header('location', `${pathOf(url)}/${task.id}`)
-      return task
+      return withETag(task, reply)
     },
   )
 
@@ -113,10 +115,14 @@ const tasks: FastifyPluginAsyncTypebox<TaskRoutesOptions> = async (app, { idSuff
       schema: {
         ...route('getTask', 'Read a task'),
         params: OfTask,
-        response: { 200: response(ref(Task), 'The task') },
+        headers: Type.Composite([IfMatch, IfNoneMatch]),
+        response: { 200: response(ref(Task), 'The task', { ETag }), 304: unchanged },
+        problems: [412],
       },
+      onSend: notModified,
     },
-    async ({ tasks, params }) => tasks.find(params.id),
+    async ({ tasks, params, headers }, reply) =>
+      withETag(await tasks.find(params.id, versionsIn(headers['if-match'])), reply),
   )
 
   for (const [method, operationId] of [
@@ -130,9 +136,12 @@ const tasks: FastifyPluginAsyncTypebox<TaskRoutesOptions> = async (app, { idSuff
         ...route(operationId, 'Change the fields sent'),
         params: OfTask,
         body: ref(TaskChange),
-        response: { 200: response(ref(Task), 'The task as it is now') },
+        headers: IfMatch,
+        response: { 200: changed },
+        problems: [412],
       },
-      handler: async ({ tasks, params, body }) => tasks.change(params.id, body),
+      handler: async ({ tasks, params, body, headers }, reply) =>
+        withETag(await tasks.change(params.id, body, versionsIn(headers['if-match'])), reply),
     })
   }
 
@@ -142,11 +151,13 @@ const tasks: FastifyPluginAsyncTypebox<TaskRoutesOptions> = async (app, { idSuff
       schema: {
         ...route('deleteTask', 'Delete a task'),
         params: OfTask,
+        headers: IfMatch,
         response: { 200: response(ref(Deleted), 'The task is deleted') },
+        problems: [412],
       },
     },
-    async ({ tasks, params }) => {
-      await tasks.remove(params.id)
+    async ({ tasks, params, headers }) => {
+      await tasks.remove(params.id, versionsIn(headers['if-match']))
       return { message: 'Task deleted successfully' as const }
     },
   )
@@ -160,14 +171,17 @@ const tasks: FastifyPluginAsyncTypebox<TaskRoutesOptions> = async (app, { idSuff
           params: OfTask,
           body: ref(SetCompleted),
           optionalBody: true,
-          response: { 200: response(ref(Task), 'The task as it is now') },
+          headers: IfMatch,
+          response: { 200: changed },
+          problems: [412],
         },
         // Without a body it flips.
         preValidation: async (request) => {
           request.body ??= {}
         },
       },
-      async ({ tasks, params, body }) => tasks.toggle(params.id, body.completed),
+      async ({ tasks, params, body, headers }, reply) =>
+        withETag(await tasks.toggle(params.id, body.completed, versionsIn(headers['if-match'])), reply),
     )
   }
 }
@@ -186,4 +200,9 @@ const page = response(Type.Array(ref(Task)), 'The tasks', {
   Link: { type: 'string', description: 'RFC 8288: the next page, if there is one' },
   'X-Total-Count': { type: 'integer', description: 'The number of all matching tasks, if requested' },
 })
-const created = response(ref(Task), 'The new task', { Location: { type: 'string', description: 'Its path' } })
+const created = response(ref(Task), 'The new task', {
+  Location: { type: 'string', description: 'Its path' },
+  ETag,
+})
+const changed = response(ref(Task), 'The task as it is now', { ETag })
+const unchanged = response(Type.Null(), 'Its ETag is one of those in If-None-Match', { ETag })

@@ -22,6 +22,7 @@ export const CODES: Record<string, [status: number, detail: string]> = {
   request_timeout: [408, 'The request did not arrive in time.'],
   already_exists: [409, 'Something with these values exists already.'],
   reference_violated: [409, 'It refers to something that does not exist, or is referred to itself.'],
+  precondition_failed: [412, 'The task was changed meanwhile: read it again.'],
   body_too_large: [413, 'The body is too large.'],
   url_too_long: [414, 'A part of the path is too long.'],
   unsupported_media_type: [415, 'Send the body as application/json.'],

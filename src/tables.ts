@@ -20,6 +20,8 @@ interface TaskTable {
   completed: Generated<boolean>
   created_at: ColumnType<string, never, never>
   updated_at: Timestamp
+  /** 1, and one more with each change. */
+  version: ColumnType<number, never, number>
 }
 
 /** Tables whose rows belong to the user in `user_id`: reached only through a UserScope. */

@@ -1,15 +1,21 @@
 import { sql } from 'kysely'
 import type { NewTask, Task, TaskChange, TaskStats } from '../schemas/task.ts'
-import type { Given, UserScope } from './isolation/index.ts'
+import type { Given, Statement, UserScope } from './isolation/index.ts'
 import { HttpProblem, validationFailed } from './problem.ts'
 import { type Mine, statement } from './tables.ts'
 import type { TaskPage } from './task-query.ts'
 
 type Page = { before: number; limit: number; skip: number }
-type Id = { id: number }
+/** Those that will do; null for any. */
+type Versions = readonly string[] | null
+type At = { id: number; versions: Versions }
+type Versioned<T> = T & { version: number }
 
 const columns = ['id', 'user_id', 'title', 'description', 'completed', 'created_at', 'updated_at'] as const
-const now = sql<string>`now()`
+const withVersion = [...columns, 'version'] as const
+/** What every change does besides. */
+const changed = { updated_at: sql<string>`now()`, version: sql<number>`version + 1` }
+const isAt = ({ versions }: Given<At>) => sql<boolean>`coalesce(version::text = any(${versions}), true)`
 
 // The last id of the previous page; the first page starts after every id.
 const FROM_THE_START = Number.MAX_SAFE_INTEGER + 1
@@ -28,12 +34,12 @@ const listByCompleted = statement((mine, given: Given<Page & { completed: boolea
   pageOf(mine, given).where('completed', '=', given.completed),
 )
 
-const find = statement((mine, given: Given<Id>) =>
-  mine.selectFrom('tasks').select(columns).where('id', '=', given.id),
+const find = statement((mine, given: Given<At>) =>
+  mine.selectFrom('tasks').select(withVersion).where('id', '=', given.id).where(isAt(given)),
 )
 
 const create = statement((mine, { title, description, completed }: Given<Required<NewTask>>) =>
-  mine.insertInto('tasks', { title, description, completed }).returning(columns),
+  mine.insertInto('tasks', { title, description, completed }).returning(withVersion),
 )
 
 // A field that was not sent arrives as null; `description` may be set to null, so it needs a flag of its own.
@@ -43,7 +49,7 @@ type Change = {
   setsDescription: boolean
   completed: boolean | null
 }
-const change = statement((mine, given: Given<Id & Change>) =>
+const change = statement((mine, given: Given<At & Change>) =>
   mine
     .updateTable('tasks')
     .set((eb) => ({
@@ -55,22 +61,24 @@ const change = statement((mine, given: Given<Id & Change>) =>
         .else(eb.ref('description'))
         .end(),
       completed: eb.fn.coalesce(given.completed, 'completed'),
-      updated_at: now,
+      ...changed,
     }))
     .where('id', '=', given.id)
-    .returning(columns),
+    .where(isAt(given))
+    .returning(withVersion),
 )
 
-const toggle = statement((mine, given: Given<Id>) =>
+const toggle = statement((mine, given: Given<At>) =>
   mine
     .updateTable('tasks')
-    .set((eb) => ({ completed: eb.not('completed'), updated_at: now }))
+    .set((eb) => ({ completed: eb.not('completed'), ...changed }))
     .where('id', '=', given.id)
-    .returning(columns),
+    .where(isAt(given))
+    .returning(withVersion),
 )
 
-const remove = statement((mine, given: Given<Id>) =>
-  mine.deleteFrom('tasks').where('id', '=', given.id).returning('id'),
+const remove = statement((mine, given: Given<At>) =>
+  mine.deleteFrom('tasks').where('id', '=', given.id).where(isAt(given)).returning('id'),
 )
 
 const count = statement((mine) =>
@@ -83,6 +91,8 @@ const count = statement((mine) =>
 )
 
 const taskNotFound = () => new HttpProblem(404, 'task_not_found', 'Task not found')
+const taskChanged = () =>
+  new HttpProblem(412, 'precondition_failed', 'The task was changed meanwhile: read it again.')
 
 // Opaque to clients: its meaning may change.
 const cursorOf = ({ id }: Task): string => id.toString(36)
@@ -93,7 +103,7 @@ function readCursor(cursor: string): number {
   throw validationFailed([{ loc: ['query', 'cursor'], msg: 'is not from a Link header', type: 'cursor' }])
 }
 
-/** The tasks of one user, and the only way to the tasks table. Each call is one statement. */
+/** The tasks of one user, and the only way to the tasks table. Each call is one statement; another only says why it failed. */
 export class Tasks {
   readonly #scope: UserScope
 
@@ -125,37 +135,54 @@ export class Tasks {
     return completed ? stats.completed : stats.pending
   }
 
-  /** @throws HttpProblem 404 task_not_found, as does every method with an id: no such task, or another user's */
-  find(id: number): Promise<Task> {
-    return this.#scope.one(find, { id }, taskNotFound)
+  /**
+   * @param versions the only ones that will do; default any. So for every method with an id
+   * @throws HttpProblem 404 task_not_found, as does every method with an id: no such task, or another user's; 412
+   *   precondition_failed if it has another version
+   */
+  find(id: number, versions: Versions = null): Promise<Versioned<Task>> {
+    return this.#one(find, { id, versions })
   }
 
-  create({ title, description = null, completed = false }: NewTask): Promise<Task> {
+  create({ title, description = null, completed = false }: NewTask): Promise<Versioned<Task>> {
     return this.#scope.one(create, { title, description, completed })
   }
 
   /** Changes only the fields given; with none, nothing. */
-  async change(id: number, fields: TaskChange): Promise<Task> {
-    if (Object.keys(fields).length === 0) return this.find(id)
+  async change(id: number, fields: TaskChange, versions: Versions = null): Promise<Versioned<Task>> {
+    if (Object.keys(fields).length === 0) return this.find(id, versions)
     const { title = null, description = null, completed = null } = fields
     const setsDescription = fields.description !== undefined
-    return this.#scope.one(change, { id, title, description, setsDescription, completed }, taskNotFound)
+    return this.#one(change, { id, versions, title, description, setsDescription, completed })
   }
 
   /** Flips `completed`, or sets it to the value given. */
-  toggle(id: number, completed?: boolean): Promise<Task> {
+  toggle(id: number, completed?: boolean, versions: Versions = null): Promise<Versioned<Task>> {
     return completed === undefined
-      ? this.#scope.one(toggle, { id }, taskNotFound)
-      : this.change(id, { completed })
+      ? this.#one(toggle, { id, versions })
+      : this.change(id, { completed }, versions)
   }
 
-  async remove(id: number): Promise<void> {
-    await this.#scope.one(remove, { id }, taskNotFound)
+  async remove(id: number, versions: Versions = null): Promise<void> {
+    await this.#one(remove, { id, versions })
   }
 
   async stats(): Promise<TaskStats> {
     const { total, completed } = await this.#scope.one(count, {})
     const completion_rate = total === 0 ? 0 : Math.round((completed / total) * 10_000) / 100
     return { total, completed, pending: total - completed, completion_rate }
+  }
+
+  async #one<Values extends At, Row>(
+    statement: Statement<Values, Row, 'owner'>,
+    values: Values,
+  ): Promise<Row> {
+    const row = await this.#scope.first(statement, values)
+    if (row !== undefined) return row
+    if (values.versions) {
+      await this.find(values.id)
+      throw taskChanged()
+    }
+    throw taskNotFound()
   }
 }

@@ -5,11 +5,13 @@ import { unavailable } from '../problem.ts'
 import { isolation } from '../tables.ts'
 import * as tasks from './0001_tasks.ts'
 import * as accounts from './0002_accounts.ts'
+import * as taskVersion from './0003_task_version.ts'
 
 /** Forward only, in this order. A released migration is never changed: add another. */
 const migrations: Record<string, Migration> = {
   '0001_tasks': tasks,
   '0002_accounts': accounts,
+  '0003_task_version': taskVersion,
 }
 
 /**

@@ -34,6 +34,7 @@ export function explain(error: Error & Partial<NodeJS.ErrnoException> & { port?:
   if (/^(42P01|42703|3F000)$/.test(error.code ?? '')) {
     return `The database lacks what the code expects (${error.message}). Run: npm run migrate, with every migration listed in src/migrations/index.ts.`
   }
+  if (error.code === '55P03') return 'Others use a table that the migration changes. Run it once more.'
   if (isPassingFault(error)) {
     return `The database does not answer (${error.message || error.code}). Is it running, and is DATABASE_URL right?`
   }

@@ -211,6 +211,7 @@ function checkReadable(t: Test, headers: Record<string, unknown>): void {
   t.same(
     exposed.toSorted(),
     [
+      'etag',
       'link',
       'location',
       'ratelimit-limit',

@@ -176,10 +176,10 @@ t.test('every operation', async (t) => {
         'a success is documented',
       )
       for (const status of statuses) {
-        const { content, headers = {} } = responseOf(operation, status)
+        const { content = {}, headers = {} } = responseOf(operation, status)
         const failed = Number(status) >= 400
         const type = failed ? 'application/problem+json' : 'application/json'
-        t.same(Object.keys(content), [type], status)
+        t.same(Object.keys(content), status === '304' ? [] : [type], status)
         t.equal(responses[status]?.$ref !== undefined, failed, `${status}: failures are shared`)
         t.ok('X-Request-Id' in headers, `${status}: X-Request-Id is documented`)
         t.equal('Retry-After' in headers, ['429', '503'].includes(status), `${status}: Retry-After`)
@@ -191,7 +191,7 @@ t.test('every operation', async (t) => {
         for (const code of Object.keys(content[type]?.examples ?? {}))
           t.equal(String(CODES[code]?.[0]), status, `${status}: its example ${code} is one`)
         if (failed) t.ok(content[type]?.examples, `${status}: it has examples`)
-        else
+        else if (status !== '304')
           t.doesNotThrow(
             () =>
               compile('paths', path, method.toLowerCase(), 'responses', status, 'content', type, 'schema'),

@@ -117,6 +117,7 @@ tap.test('with a user_id condition taken out', async (t) => {
       skip: 0,
       limit: 10,
       setsDescription: false,
+      versions: null,
     }
     const read = async () =>
       JSON.stringify(await asRole(db, { user: 'owner' }, 'select * from tasks order by id'))

@@ -16,6 +16,7 @@ const values = {
   description: null,
   completed: true,
   setsDescription: false,
+  versions: null,
 }
 
 interface Plan {

@@ -64,6 +64,7 @@ const HEADERS = [
   'x-original-url',
   'prefer',
   'if-match',
+  'if-none-match',
 ]
 const USER_PARAMETER = /^(user_?id|owner_?id)$/i
 const NEVER: Value = Number.MAX_SAFE_INTEGER

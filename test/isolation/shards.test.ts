@@ -26,7 +26,7 @@ t.test(
       create table tasks (
         user_id text collate "C" not null, id bigserial, title text not null, description text,
         completed boolean not null default false, created_at timestamptz not null default now(),
-        updated_at timestamptz not null default now(), primary key (user_id, id)
+        updated_at timestamptz not null default now(), version bigint not null default 1, primary key (user_id, id)
       ) partition by hash (user_id)`)
     for (let i = 0; i < PARTITIONS; i++) {
       await client.query(
@@ -47,6 +47,7 @@ t.test(
       description: null,
       completed: true,
       setsDescription: false,
+      versions: null,
     }
     t.ok(statements.length > 0, 'there are statements')
     for (const statement of statements) {
