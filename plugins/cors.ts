@@ -10,7 +10,7 @@ declare module 'fastify' {
 }
 
 const EXPOSED =
-  'Location, Link, ETag, X-Total-Count, Retry-After, RateLimit-Limit, ' +
+  'Location, Link, ETag, Idempotency-Replayed, X-Total-Count, Retry-After, RateLimit-Limit, ' +
   'RateLimit-Remaining, RateLimit-Reset, X-Request-Id'
 
 /** Lets pages from the origins of FRONTEND_URL call, with credentials (Fetch standard, 3.3). */

@@ -1,7 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { type Static, Type } from '@sinclair/typebox'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { ETag, IfMatch, IfNoneMatch } from '../schemas/headers.ts'
+import { ETag, IdempotencyKey, IfMatch, IfNoneMatch } from '../schemas/headers.ts'
 import { ref, response } from '../schemas/responses.ts'
 import {
   SetCompleted,
@@ -16,6 +16,7 @@ import {
   TaskStats,
 } from '../schemas/task.ts'
 import { notModified, versionsIn, withETag } from '../src/etag.ts'
+import { keyIn } from '../src/idempotency.ts'
 import { HttpProblem } from '../src/problem.ts'
 import { pageAfter, pathOf, prefersCount, readQuery } from '../src/task-query.ts'
 import { Tasks } from '../src/tasks.ts'
@@ -87,12 +88,14 @@ const tasks: FastifyPluginAsyncTypebox<TaskRoutesOptions> = async (app, { idSuff
         ...route('createTask', 'Create a task'),
         params: OfUser,
         body: ref(NewTask),
+        headers: IdempotencyKey,
         response: { 201: created },
       },
     },
-    async ({ tasks, body, url }, reply) => {
-      const task = await tasks.create(body)
+    async ({ tasks, body, headers, url }, reply) => {
+      const task = await tasks.create(body, keyIn(headers['idempotency-key']))
       reply.code(201).header('location', `${pathOf(url)}/${task.id}`)
+      if (task.replayed) reply.header('idempotency-replayed', 'true')
       return withETag(task, reply)
     },
   )
@@ -203,6 +206,7 @@ const page = response(Type.Array(ref(Task)), 'The tasks', {
 const created = response(ref(Task), 'The new task', {
   Location: { type: 'string', description: 'Its path' },
   ETag,
+  'Idempotency-Replayed': { type: 'string', description: '`true`: it was made before, under the same key' },
 })
 const changed = response(ref(Task), 'The task as it is now', { ETag })
 const unchanged = response(Type.Null(), 'Its ETag is one of those in If-None-Match', { ETag })

@@ -19,5 +19,18 @@ export const IfNoneMatch = Type.Object({
   ),
 })
 
+/** A string of RFC 8941, as draft-ietf-httpapi-idempotency-key-header-07 wants it, or bare, as it is often sent. */
+export const IdempotencyKey = Type.Object({
+  'idempotency-key': Type.Optional(
+    Type.String({
+      pattern: '^("([!#-\\[\\]-~]|\\\\["\\\\]){1,255}"|[!#-~][!-~]{0,254})$',
+      'x-message': 'must be 1 to 255 visible ASCII characters, in double quotes or without any',
+      description:
+        'Of a request that may be repeated: within 24 hours it is done once, and answered the same',
+      examples: ['"8e03978e-40d5-43dd-bc93-6894a57f9324"'],
+    }),
+  ),
+})
+
 /** Of an answer with one task. */
 export const ETag = { type: 'string', description: 'Of this version, for If-Match and If-None-Match' }

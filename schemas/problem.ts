@@ -30,6 +30,7 @@ export const CODES: Record<string, [status: number, detail: string]> = {
   validation_failed: [422, 'title must have at most 255 characters (and 1 more)'],
   value_not_allowed: [422, 'A value is not allowed here.'],
   text_not_allowed: [422, 'A text has a character that cannot be stored, such as NUL.'],
+  idempotency_key_reused: [422, 'This Idempotency-Key came with another body before.'],
   too_many_requests: [429, 'Too many requests. Try again in 42 seconds.'],
   headers_too_large: [431, 'The address and the headers are too large together.'],
   internal_error: [500, 'Something went wrong here. It is in the log under the request id.'],

@@ -24,9 +24,20 @@ interface TaskTable {
   version: ColumnType<number, never, number>
 }
 
+interface IdempotencyKeyTable {
+  user_id: OwnerColumn
+  key: string
+  /** SHA-256 of the request that came with it. */
+  request: string
+  /** The id of what it made. */
+  made: number
+  created_at: ColumnType<string, never, never>
+}
+
 /** Tables whose rows belong to the user in `user_id`: reached only through a UserScope. */
 export interface OwnedTables {
   tasks: TaskTable
+  idempotency_keys: IdempotencyKeyTable
 }
 
 interface AccountTable {
@@ -66,6 +77,7 @@ export const { claimOwners, isolation, protect, sharedStatement, statement } = i
   roles: { owned: 'taskward_user', shared: 'taskward_service' },
   owned: {
     tasks: { key: 'id' },
+    idempotency_keys: { key: 'key' },
   },
   shared: { accounts: true, refresh_tokens: true },
 })

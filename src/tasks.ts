@@ -1,5 +1,6 @@
 import { sql } from 'kysely'
 import type { NewTask, Task, TaskChange, TaskStats } from '../schemas/task.ts'
+import { insertOnce, once } from './idempotency.ts'
 import type { Given, Statement, UserScope } from './isolation/index.ts'
 import { HttpProblem, validationFailed } from './problem.ts'
 import { type Mine, statement } from './tables.ts'
@@ -38,9 +39,10 @@ const find = statement((mine, given: Given<At>) =>
   mine.selectFrom('tasks').select(withVersion).where('id', '=', given.id).where(isAt(given)),
 )
 
-const create = statement((mine, { title, description, completed }: Given<Required<NewTask>>) =>
-  mine.insertInto('tasks', { title, description, completed }).returning(withVersion),
-)
+const insert = (mine: Mine, { title, description, completed }: Given<Required<NewTask>>) =>
+  mine.insertInto('tasks', { title, description, completed }).returning(withVersion)
+const create = statement(insert)
+const createOnce = insertOnce('tasks', insert)
 
 // A field that was not sent arrives as null; `description` may be set to null, so it needs a flag of its own.
 type Change = {
@@ -144,8 +146,21 @@ export class Tasks {
     return this.#one(find, { id, versions })
   }
 
-  create({ title, description = null, completed = false }: NewTask): Promise<Versioned<Task>> {
-    return this.#scope.one(create, { title, description, completed })
+  /** @param key of the request: if it was used before, the task that it made then comes back, as it was */
+  create(
+    { title, description = null, completed = false }: NewTask,
+    key?: string,
+  ): Promise<Versioned<Task> & { replayed?: true }> {
+    const values = { title, description, completed }
+    if (key === undefined) return this.#scope.one(create, values)
+    return once(this.#scope, createOnce, values, key, ({ user_id, made, created_at }) => ({
+      id: made,
+      user_id,
+      ...values,
+      created_at,
+      updated_at: created_at,
+      version: 1,
+    }))
   }
 
   /** Changes only the fields given; with none, nothing. */

@@ -38,9 +38,9 @@ abstract class Scope<Of extends Audience> {
     return Statement.bind(statement, this.#owner, values)
   }
 
-  /** Runs statements in one transaction: all of them happen, or none. */
-  async transaction(statements: readonly ScopedStatement[]): Promise<void> {
-    await this.#runner.run(statements)
+  /** Runs statements in one transaction: all of them happen, or none. Returns the rows of each. */
+  transaction(statements: readonly ScopedStatement[]): Promise<unknown[][]> {
+    return this.#runner.run(statements)
   }
 
   /** Every row of the statement. */

@@ -6,12 +6,14 @@ import { isolation } from '../tables.ts'
 import * as tasks from './0001_tasks.ts'
 import * as accounts from './0002_accounts.ts'
 import * as taskVersion from './0003_task_version.ts'
+import * as idempotencyKeys from './0004_idempotency_keys.ts'
 
 /** Forward only, in this order. A released migration is never changed: add another. */
 const migrations: Record<string, Migration> = {
   '0001_tasks': tasks,
   '0002_accounts': accounts,
   '0003_task_version': taskVersion,
+  '0004_idempotency_keys': idempotencyKeys,
 }
 
 /**

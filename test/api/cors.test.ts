@@ -212,6 +212,7 @@ function checkReadable(t: Test, headers: Record<string, unknown>): void {
     exposed.toSorted(),
     [
       'etag',
+      'idempotency-replayed',
       'link',
       'location',
       'ratelimit-limit',

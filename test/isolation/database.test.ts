@@ -124,6 +124,7 @@ t.test('a login without rights', { skip: !TEST_DATABASE_URL && 'needs TEST_DATAB
       await diagnose(db),
       [
         'grant select, insert, update, delete on accounts to taskward_service;',
+        'grant select, insert, update, delete on idempotency_keys to taskward_user;',
         'grant select, insert, update, delete on refresh_tokens to taskward_service;',
         'grant select, insert, update, delete on tasks to taskward_user;',
         `grant taskward_service to ${login};`,

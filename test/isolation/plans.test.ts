@@ -17,6 +17,8 @@ const values = {
   completed: true,
   setsDescription: false,
   versions: null,
+  key: 'k',
+  request: 'r',
 }
 
 interface Plan {
@@ -72,7 +74,7 @@ t.test('row-level security costs a check per statement, not per row', async (t) 
           await sql`deallocate explained`.execute(trx)
           const nodes = nodesOf(rows[0]!['QUERY PLAN'][0].Plan)
           t.same(perRow(nodes), [], `no filter per row: ${name}`)
-          if (text.startsWith('insert')) continue // what is written is checked, row by row
+          if (text.includes('insert into')) continue // what is written is checked, row by row
           const once = nodes.filter((node) => String(node['One-Time Filter']).includes('current_setting'))
           t.ok(once.length > 0, `a One-Time Filter: ${name}`)
         }

@@ -65,6 +65,7 @@ const HEADERS = [
   'prefer',
   'if-match',
   'if-none-match',
+  'idempotency-key',
 ]
 const USER_PARAMETER = /^(user_?id|owner_?id)$/i
 const NEVER: Value = Number.MAX_SAFE_INTEGER

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { connect as dial, createServer } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { LightMyRequestResponse as Response } from 'fastify'
@@ -20,11 +21,11 @@ async function start(t: Test, statementTimeout = 5000) {
   t.teardown(() => database.close())
   const app = await build(t, { database })
   const { headers, id: user } = await identity()
-  const send = (method: 'GET' | 'POST' | 'PATCH' | 'DELETE', path: string, payload?: object) =>
+  const send = (method: 'GET' | 'POST' | 'PATCH' | 'DELETE', path: string, payload?: object, key?: string) =>
     app.inject({
       method,
       url: `/todos${path}`,
-      headers,
+      headers: { ...headers, ...(key && { 'idempotency-key': key }) },
       payload,
     })
   const { id } = (await send('POST', '', { title: 'x' })).json<Task>()
@@ -96,6 +97,23 @@ t.test('a write whose answer is lost may have been done, and the answer says so'
   )
   expectUnknown(t, await answer)
   await release()
+})
+
+t.test('with an Idempotency-Key it is repeated, and not done twice', { skip }, async (t) => {
+  const { proxy, send, hold, release, waiting, until, query } = await start(t)
+  const key = randomUUID()
+  await hold()
+  const answer = send('POST', '', { title: 'y' }, key)
+  await waiting()
+  proxy.block()
+  await release()
+  await until('it is done', "select count(*) = 1 from tasks where title = 'y'")
+  proxy.unblock()
+  expectUndone(t, await answer)
+  const repeated = await send('POST', '', { title: 'y' }, key)
+  t.equal(repeated.statusCode, 201, 'the next is 201')
+  t.equal(repeated.headers['idempotency-replayed'], 'true', 'with what the first has made')
+  t.match(await query("select id::int from tasks where title = 'y'"), [{ id: repeated.json<Task>().id }])
 })
 
 t.test('a read whose connection is lost is read again, once', { skip }, async (t) => {
