@@ -1,69 +1,110 @@
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import {
+  accessSync,
+  chmodSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
+import { dirname, join, resolve } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { DataDirectoryError } from './faults.ts'
 
-/** The data directory cannot be used; the message says why and what to do. */
-export class DataDirectoryError extends Error {
-  override name = 'DataDirectoryError'
-}
-
-const LOCK = 'holder.pid'
+// Node.js cannot lock a file itself, but the SQLite that it contains does, for as long as a transaction is open. The
+// kernel ends the lock with the process, so that none is left behind by one that was killed.
+const LOCK = 'holder.lock'
+// Whom to name to others that want the lock. It proves nothing: numbers of processes are used again.
+const HOLDER = 'holder.pid'
+const SQLITE_BUSY = 5
+const MAX_PATH_BYTES = 480
+const ATTEMPTS = 30
+const PAUSE_MS = 100
 
 /**
- * Locks a data directory for this process, and creates it if there is none. PGlite itself takes no lock, and two
- * processes would corrupt the files.
+ * Locks a data directory for this process, and creates it if there is none, for this user alone. PGlite itself takes no
+ * lock, and two processes would corrupt the files.
  *
- * @returns a function that releases the lock
- * @throws DataDirectoryError if it cannot be written, or another process uses it
+ * @returns a function that releases the lock, which is held only as long as this function is referenced
+ * @throws DataDirectoryError if it cannot be written, or another still uses it after three seconds
  */
 export async function lockDirectory(directory: string): Promise<() => void> {
-  const file = join(directory, LOCK)
+  const holder = join(directory, HOLDER)
+  let lock: DatabaseSync | undefined
   try {
-    makeDirectory(directory)
+    makeDirectory(directory, 0o700)
+    accessSync(directory, constants.W_OK)
+    makePrivate(directory)
     // A process that is being restarted may need a moment to release it.
-    for (let attempt = 0; attempt < 30 && isAlive(holder(file)); attempt++) await sleep(100)
-    const pid = holder(file)
-    if (isAlive(pid)) {
-      throw new DataDirectoryError(
-        `Process ${pid} uses the database in ${directory}: stop it first, or set DATABASE_URL.`,
-      )
+    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+      lock = tryLock(join(directory, LOCK))
+      if (lock) break
+      await sleep(PAUSE_MS)
     }
-    rmSync(file, { force: true })
-    writeFileSync(file, String(process.pid), { flag: 'wx' })
+    if (lock) writeFileSync(holder, String(process.pid))
   } catch (error) {
-    if (error instanceof DataDirectoryError) throw error
-    const { code } = error as NodeJS.ErrnoException
+    lock?.close()
+    const { code, message } = error as NodeJS.ErrnoException
+    const tooLong = Buffer.byteLength(resolve(directory)) > MAX_PATH_BYTES
+    const reason = code !== 'ERR_SQLITE_ERROR' ? code : tooLong ? 'its path is too long' : message
     throw new DataDirectoryError(
-      `The folder ${directory} cannot be written (${code}): make it writable, or name another with DATABASE_URL=pglite:DIRECTORY.`,
+      `The folder ${directory} cannot be written (${reason}): make it writable, or name another with DATABASE_URL=pglite:DIRECTORY.`,
     )
   }
-  return () => rmSync(file, { force: true })
+  if (!lock) {
+    throw new DataDirectoryError(
+      `${nameIn(holder)} uses the database in ${directory}: stop it first, or set DATABASE_URL.`,
+    )
+  }
+  const held = lock
+  return () => {
+    rmSync(holder, { force: true })
+    held.close()
+  }
 }
 
 // mkdir's own `recursive` never returns under /proc (Node 24).
-function makeDirectory(path: string): void {
+function makeDirectory(path: string, mode?: number): void {
   if (existsSync(path)) return
   makeDirectory(dirname(path))
   try {
-    mkdirSync(path)
+    mkdirSync(path, { mode })
   } catch (error) {
     if (!existsSync(path)) throw error
   }
 }
 
-function holder(file: string): number | undefined {
+/** As PostgreSQL has its own; a folder with other things in it is left alone. */
+function makePrivate(directory: string): void {
+  const names = readdirSync(directory)
+  if (names.length > 0 && !names.includes('PG_VERSION')) return
   try {
-    return Number(readFileSync(file, 'utf8')) || undefined
+    chmodSync(directory, 0o700)
   } catch {
-    return undefined
+    // another user's, such as a volume's
   }
 }
 
-function isAlive(pid: number | undefined): boolean {
-  if (!pid || pid === process.pid) return false
+/** Undefined if another holds it. */
+function tryLock(file: string): DatabaseSync | undefined {
+  const lock = new DatabaseSync(file)
   try {
-    return process.kill(pid, 0)
+    lock.exec('pragma journal_mode = memory; begin exclusive')
+    return lock
   } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM'
+    lock.close()
+    if ((error as { errcode?: number }).errcode === SQLITE_BUSY) return undefined
+    throw error
+  }
+}
+
+function nameIn(holder: string): string {
+  try {
+    return `Process ${BigInt(readFileSync(holder, 'utf8'))}`
+  } catch {
+    return 'Another process' // it has not come to write its number, or could not
   }
 }

@@ -1,7 +1,8 @@
 import { Duplex } from 'node:stream'
 import { PGlite } from '@electric-sql/pglite'
 import type pg from 'pg'
-import { DataDirectoryError, lockDirectory } from './data-directory.ts'
+import { lockDirectory } from './data-directory.ts'
+import { DataDirectoryError } from './faults.ts'
 
 export interface Embedded {
   /** Connects pg to the embedded PostgreSQL instead of to a socket. */

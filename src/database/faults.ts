@@ -10,6 +10,11 @@ const DRIVER = /^(Connection terminated|Query read timeout|timeout e|Client (has
 // Of these, the ones that say that a time ran out.
 const SILENCE = /^(Query read timeout|timeout expired|Connection terminated due to connection timeout)/
 
+/** The data directory cannot be used; the message says why and what to do. */
+export class DataDirectoryError extends Error {
+  override name = 'DataDirectoryError'
+}
+
 /** The answer cannot be shown to be the asker's. The connection it came on is cut. */
 export class ForeignAnswerError extends Error {
   override name = 'ForeignAnswerError'

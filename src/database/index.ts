@@ -4,5 +4,10 @@
 
 export { Breaker } from './breaker.ts'
 export { connect, type Database, type DatabaseOptions } from './connect.ts'
-export { DataDirectoryError } from './data-directory.ts'
-export { ForeignAnswerError, isPassingFault, OutcomeUnknownError, sqlStateOf } from './faults.ts'
+export {
+  DataDirectoryError,
+  ForeignAnswerError,
+  isPassingFault,
+  OutcomeUnknownError,
+  sqlStateOf,
+} from './faults.ts'
