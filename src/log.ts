@@ -3,11 +3,11 @@ import {
   type Bindings,
   type ChildLoggerOptions,
   type DestinationStream,
-  destination,
   type Logger,
   pino,
   stdTimeFunctions,
 } from 'pino'
+import { StandardOutput } from './standard-output.ts'
 
 const PRIVATE = ['authorization', 'cookie', 'password', 'secret', 'token']
 
@@ -17,24 +17,21 @@ const PRIVATE = ['authorization', 'cookie', 'password', 'secret', 'token']
  *
  * @param stream where lines go; default standard output
  */
-export function createLogger(stream: DestinationStream = standardOutput()): Logger {
-  return pino(
+export function createLogger(stream?: DestinationStream): Logger {
+  const output = stream ?? new StandardOutput(reportGap)
+  const logger = pino(
     {
       base: null,
       timestamp: stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
       redact: ['', '*.', '*.*.', '*.*.*.'].flatMap((depth) => PRIVATE.map((name) => depth + name)),
     },
-    { write: (line) => stream.write(toAscii(line)) },
+    { write: (line) => output.write(toAscii(line)) },
   )
-}
-
-/** Writes in the background, so that a slow reader does not hold up requests; flushes when the process ends. */
-function standardOutput(): DestinationStream {
-  // Lines go out in chunks that a pipe writes atomically (PIPE_BUF), so that lines of several processes do not mix.
-  const stream = destination({ dest: 1, sync: false, maxWrite: 4096 })
-  process.on('exit', () => stream.flushSync())
-  return stream
+  function reportGap(dropped: number): void {
+    logger.warn({ dropped }, 'lines of this log could not be written, and were dropped')
+  }
+  return logger
 }
 
 function toAscii(line: string): string {

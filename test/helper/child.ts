@@ -24,6 +24,8 @@ export const COMPILED = {
   NODE_OPTIONS: `--import=${pathToFileURL(join(import.meta.dirname, 'baseline.ts'))}`,
 }
 
+type Variables = Record<string, string | undefined>
+
 interface Ended {
   code: number | null
   stdout: string
@@ -37,13 +39,14 @@ export class Child {
   readonly process: ChildProcess
   readonly ended: Promise<Ended>
 
-  constructor(t: Test, args: string[], env: Record<string, string | undefined>, cwd: string) {
+  /** @param stdout where standard output goes, if not to this.stdout */
+  constructor(t: Test, args: string[], env: Variables, cwd: string, stdout: number | 'pipe' = 'pipe') {
     // With a process group of its own, so that none of its children is left behind.
     this.process = spawn(process.execPath, args, {
       cwd,
       detached: true,
       env: { ...COMPILED, ...env },
-      stdio: ['ignore', 'pipe', 'pipe'],
+      stdio: ['ignore', stdout, 'pipe'],
     })
     this.process.stdout?.setEncoding('utf8').on('data', (chunk) => (this.stdout += chunk))
     this.process.stderr?.setEncoding('utf8').on('data', (chunk) => (this.stderr += chunk))
@@ -80,18 +83,16 @@ export class Child {
   }
 }
 
-type Variables = Record<string, string | undefined>
-
 /** Runs a command of the service in an empty folder, with these variables and no others. */
-export function run(t: Test, args: string[], variables: Variables = {}): Child {
-  return new Child(t, args, variables, emptyFolder(t))
+export function run(t: Test, args: string[], variables: Variables = {}, stdout?: number): Child {
+  return new Child(t, args, variables, emptyFolder(t), stdout)
 }
 
 /** Runs the server; by default on its own embedded database and on a free port. */
-export async function runServer(t: Test, variables: Variables = {}): Promise<Child> {
+export async function runServer(t: Test, variables: Variables = {}, stdout?: number): Promise<Child> {
   const DATABASE_URL = variables.DATABASE_URL ?? (await embeddedUrl())
   const valid = { BETTER_AUTH_SECRET: SECRET, DATABASE_URL, HOST: '127.0.0.1', PORT: '0' }
-  return run(t, [SERVER], { ...valid, ...variables })
+  return run(t, [SERVER], { ...valid, ...variables }, stdout)
 }
 
 /** Starts the server and waits until it listens. */
