@@ -36,6 +36,7 @@ export const CODES: Record<string, [status: number, detail: string]> = {
   internal_error: [500, 'Something went wrong here. It is in the log under the request id.'],
   database_unavailable: [503, 'The database did not answer in time. Try again shortly.'],
   outcome_unknown: [503, 'It may have been done: look before you repeat it.'],
+  storage_full: [503, 'The database has no room left: nothing can be changed for now.'],
   keys_unavailable: [503, 'The token issuer cannot be reached. Try again shortly.'],
   busy: [503, 'Too many people are signing in right now. Try again shortly.'],
   read_only: [503, 'The database takes no writes: it is read-only, or a standby.'],

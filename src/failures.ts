@@ -1,6 +1,6 @@
 import type { FastifyError } from 'fastify'
-import { isPassingFault, OutcomeUnknownError, sqlStateOf } from './database/index.ts'
-import { databaseUnavailable, type Fault, HttpProblem, validationFailed } from './problem.ts'
+import { isPassingFault, OutcomeUnknownError, sqlStateOf, StorageFullError } from './database/index.ts'
+import { databaseUnavailable, type Fault, HttpProblem, unavailable, validationFailed } from './problem.ts'
 
 // Our own sentences: a library's text never reaches a client.
 const FRAMEWORK: Record<string, [status: number, code: string, detail: string]> = {
@@ -67,6 +67,8 @@ const OWN_MESSAGE = new Set(['pattern', 'format'])
 // As FastAPI names the places of a request.
 const PLACES: Record<string, string> = { querystring: 'query', params: 'path', headers: 'header' }
 const MAX_FAULTS = 20
+// Somebody has to make room.
+const MAKE_ROOM_SECONDS = 60
 
 export type Failure = Error &
   Partial<Pick<FastifyError, 'code' | 'statusCode' | 'validation' | 'validationContext'>>
@@ -87,6 +89,14 @@ export function toHttpProblem(error: Failure): HttpProblem {
   if (error instanceof OutcomeUnknownError) {
     const detail = 'It may have been done: look before you repeat it.'
     return new HttpProblem(503, 'outcome_unknown', detail, { cause: error.cause })
+  }
+  if (error instanceof StorageFullError) {
+    return unavailable(
+      'storage_full',
+      'The database has no room left: nothing can be changed for now.',
+      error,
+      MAKE_ROOM_SECONDS,
+    )
   }
   if (isPassingFault(error)) return databaseUnavailable(error)
   return new HttpProblem(

@@ -191,6 +191,7 @@ export async function connect({
     const [first] = statements
     const user = first && ScopedStatement.ownerOf(first)
     const writes = statements.some((statement) => statement.writes)
+    if (writes) embedded?.requireRoom()
     let written = false
     const onWrite = () => void (written = true)
     try {

@@ -1,37 +1,77 @@
+import { statfsSync } from 'node:fs'
 import { Duplex } from 'node:stream'
 import { PGlite } from '@electric-sql/pglite'
 import type pg from 'pg'
 import { lockDirectory } from './data-directory.ts'
-import { DataDirectoryError } from './faults.ts'
+import { DataDirectoryError, StorageFullError } from './faults.ts'
+import { Files } from './pglite-files.ts'
 
 export interface Embedded {
   /** Connects pg to the embedded PostgreSQL instead of to a socket. */
   readonly config: pg.PoolConfig
+  /** @throws StorageFullError if the disk lacks the room that a write may need */
+  requireRoom(): void
   close(): Promise<void>
 }
 
+// PostgreSQL aborts if there is no room for the next segment of its write-ahead log: 16 MiB.
+const ROOM_BYTES = 2 * 16 * 1024 * 1024
+// As PostgreSQL's checkpoint_timeout. PGlite has no process that would do it, and keeps all of its write-ahead log.
+const CHECKPOINT_MS = 5 * 60_000
+
 /**
  * Starts PostgreSQL inside this process (PGlite). It has one connection, and only one process may use a directory at a
- * time.
+ * time. If PostgreSQL aborts later on, only a new process can go on: an uncaught error says so.
  *
  * @param location a directory, which is created if there is none, or `memory`
- * @throws DataDirectoryError if the directory cannot be written, or another process uses it
+ * @throws DataDirectoryError if the directory cannot be written, another process uses it, or PostgreSQL does not start
  */
 export async function openEmbedded(location: string): Promise<Embedded> {
-  const unlock = location === 'memory' ? () => {} : await lockDirectory(location)
-  const db = await PGlite.create(location === 'memory' ? {} : { dataDir: location }).catch((error) => {
+  if (location === 'memory') {
+    const db = await PGlite.create()
+    return { config: configOf(db), requireRoom() {}, close: () => db.close() }
+  }
+  const unlock = await lockDirectory(location)
+  const files = new Files(location)
+  const db = await PGlite.create({ fs: files, onStderr: (line) => files.listen(line) }).catch((error) => {
     unlock()
+    const remedy = hasRoom(location)
+      ? 'Restore a copy of the folder, or delete it if its data can go.'
+      : 'Its disk is full: make room.'
     throw new DataDirectoryError(
-      `The embedded database in ${location} does not start: ${error.message}. If the folder can go, delete it and start again.`,
+      `The embedded database in ${location} does not start: ${files.lastWords ?? error.message ?? error}. ${remedy}`,
     )
   })
+  files.onAbort = () =>
+    setImmediate(() => {
+      throw new DataDirectoryError(
+        `The embedded database in ${location} has aborted: ${files.lastWords}. Start again; what was acknowledged is kept.`,
+      )
+    })
+  const checkpoints = setInterval(() => void db.exec('checkpoint').catch(() => {}), CHECKPOINT_MS).unref()
   return {
-    config: { user: 'postgres', database: 'postgres', max: 1, stream: () => new PGliteStream(db) as never },
+    config: configOf(db),
+    requireRoom() {
+      if (!hasRoom(location)) throw new StorageFullError(location)
+    },
     async close() {
-      await db.close()
+      clearInterval(checkpoints)
+      if (!files.aborted) await db.close()
       unlock()
     },
   }
+}
+
+const configOf = (db: PGlite): pg.PoolConfig => ({
+  user: 'postgres',
+  database: 'postgres',
+  max: 1,
+  stream: () => new PGliteStream(db) as never,
+})
+
+function hasRoom(location: string): boolean {
+  const { bavail, bsize } = statfsSync(location)
+  return bavail * bsize >= ROOM_BYTES
 }
 
 /** Carries pg's wire protocol to PGlite and back: a socket without a network. */

@@ -15,6 +15,14 @@ export class DataDirectoryError extends Error {
   override name = 'DataDirectoryError'
 }
 
+/** The disk has no room for what may have to be written; nothing was written. */
+export class StorageFullError extends Error {
+  override name = 'StorageFullError'
+  constructor(directory: string) {
+    super(`The disk of ${directory} is full`)
+  }
+}
+
 /** The answer cannot be shown to be the asker's. The connection it came on is cut. */
 export class ForeignAnswerError extends Error {
   override name = 'ForeignAnswerError'

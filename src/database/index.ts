@@ -10,4 +10,5 @@ export {
   isPassingFault,
   OutcomeUnknownError,
   sqlStateOf,
+  StorageFullError,
 } from './faults.ts'

@@ -14,6 +14,7 @@ import {
   runServer,
   start,
 } from '../helper/child.ts'
+import { embeddedUrl } from '../helper/database.ts'
 import { listen } from '../helper/http.ts'
 
 t.test('a taken port', async (t) => {
@@ -27,6 +28,17 @@ t.test('an unwritable data directory', async (t) => {
   writeFileSync(file, '')
   for (const location of [join(file, 'data'), file, '/proc/taskward']) {
     await fails(t, runServer(t, { DATABASE_URL: `pglite:${location}` }), new RegExp(RegExp.escape(location)))
+  }
+})
+
+t.test('a data directory that PostgreSQL cannot use', async (t) => {
+  for (const [file, content, sentence] of [
+    ['PG_VERSION', '17\n', /does not start: .*initialized by PostgreSQL version 17.*Restore a copy/],
+    ['global/pg_control', 'x', /does not start: .*pg_control.*Restore a copy/],
+  ] as const) {
+    const DATABASE_URL = await embeddedUrl()
+    writeFileSync(join(DATABASE_URL.slice('pglite:'.length), file), content)
+    await fails(t, runServer(t, { DATABASE_URL }), sentence)
   }
 })
 
