@@ -32,6 +32,7 @@ export const CODES: Record<string, [status: number, detail: string]> = {
   text_not_allowed: [422, 'A text has a character that cannot be stored, such as NUL.'],
   idempotency_key_reused: [422, 'This Idempotency-Key came with another body before.'],
   too_many_requests: [429, 'Too many requests. Try again in 42 seconds.'],
+  too_many_at_once: [429, 'Too many requests at once. Try again shortly.'],
   headers_too_large: [431, 'The address and the headers are too large together.'],
   internal_error: [500, 'Something went wrong here. It is in the log under the request id.'],
   database_unavailable: [503, 'The database did not answer in time. Try again shortly.'],

@@ -3,6 +3,7 @@ import Fastify, { type FastifyBaseLogger } from 'fastify'
 import accounts from '../plugins/accounts.ts'
 import clientAddress from '../plugins/client-address.ts'
 import compress from '../plugins/compress.ts'
+import connections from '../plugins/connections.ts'
 import cors from '../plugins/cors.ts'
 import database from '../plugins/database.ts'
 import docs from '../plugins/docs.ts'
@@ -85,6 +86,7 @@ export async function buildApp({ env: variables, database: db, logger = createLo
   await app.register(host)
   await app.register(securityHeaders)
   await app.register(cors)
+  await app.register(connections)
   await app.register(json)
   await app.register(schemas)
   await app.register(compress)

@@ -49,6 +49,11 @@ export function databaseUnavailable(cause: unknown): HttpProblem {
   return unavailable('database_unavailable', 'The database did not answer in time. Try again shortly.', cause)
 }
 
+/** 429: more requests at once than are queued. */
+export function tooManyAtOnce(detail = 'Too many requests at once. Try again shortly.'): HttpProblem {
+  return new HttpProblem(429, 'too_many_at_once', detail, { headers: { 'retry-after': '1' } })
+}
+
 /** 422, with each fault; its `detail` is the first of them. */
 export function validationFailed(errors: [Fault, ...Fault[]]): HttpProblem {
   const [{ loc, msg }, ...others] = errors
