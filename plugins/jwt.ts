@@ -126,9 +126,10 @@ export default fp(
       }
       await app.limitUser(request, reply)
       refuseBlocked(request.user)
+      await app.limitConcurrency(request, reply)
     })
   },
-  { name: 'jwt', dependencies: ['env', 'rate-limit'] },
+  { name: 'jwt', dependencies: ['env', 'rate-limit', 'concurrency'] },
 )
 
 /** Adds the reason, which otherwise only the log has, to the answer. */

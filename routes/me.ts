@@ -5,6 +5,7 @@ import type { FastifyRequest } from 'fastify'
 import { AccountDeleted, DeleteAccount, Export } from '../schemas/account.ts'
 import { ref, response } from '../schemas/responses.ts'
 import { Me } from '../schemas/service.ts'
+import { tooManyAtOnce } from '../src/problem.ts'
 import { UserData } from '../src/users.ts'
 
 /** The signed-in user: who it is, and the export and deletion of everything stored about them. */
@@ -12,6 +13,9 @@ const me: FastifyPluginAsyncTypebox = async (app) => {
   app.addHook('onRequest', app.authenticate)
   const security = [{ bearer: [] }]
   const dataOf = ({ user, scope }: FastifyRequest) => new UserData({ user, scope, accounts: app.accounts })
+
+  // The users who are being sent one.
+  const exporting = new Set<string>()
 
   for (const [url, operationId, tags] of [
     ['/me', 'getMe', ['user']],
@@ -40,11 +44,17 @@ const me: FastifyPluginAsyncTypebox = async (app) => {
         operationId: 'exportMe',
         tags: ['user'],
         summary: 'Everything stored about the user, as JSON',
+        description: 'One at a time: 429 `too_many_at_once` while another is being sent.',
         security,
         response: { 200: response(Type.Unsafe<Readable>(ref(Export)), 'The stored data') },
       },
     },
     async (request, reply) => {
+      const { id } = request.user
+      if (exporting.has(id))
+        throw tooManyAtOnce('An export of yours is under way. Try again when it is done.')
+      exporting.add(id)
+      reply.raw.once('close', () => exporting.delete(id))
       reply
         .type('application/json; charset=utf-8')
         .header('content-disposition', 'attachment; filename="export.json"')

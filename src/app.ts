@@ -3,6 +3,7 @@ import Fastify, { type FastifyBaseLogger } from 'fastify'
 import accounts from '../plugins/accounts.ts'
 import clientAddress from '../plugins/client-address.ts'
 import compress from '../plugins/compress.ts'
+import concurrency from '../plugins/concurrency.ts'
 import connections from '../plugins/connections.ts'
 import cors from '../plugins/cors.ts'
 import database from '../plugins/database.ts'
@@ -92,6 +93,7 @@ export async function buildApp({ env: variables, database: db, logger = createLo
   await app.register(compress)
   await app.register(docs)
   await app.register(rateLimit)
+  await app.register(concurrency)
   await app.register(jwt)
   await app.register(database, { database: db })
   await app.register(accounts)

@@ -2,6 +2,7 @@ import { sql } from 'kysely'
 import type { NewTask, Task, TaskChange, TaskStats } from '../schemas/task.ts'
 import { insertOnce, once } from './idempotency.ts'
 import type { Given, Statement, UserScope } from './isolation/index.ts'
+import { readPage } from './large-reads.ts'
 import { HttpProblem, validationFailed } from './problem.ts'
 import { type Mine, statement } from './tables.ts'
 import type { TaskPage } from './task-query.ts'
@@ -121,10 +122,11 @@ export class Tasks {
       limit: limit + 1,
       skip,
     }
-    const tasks =
+    const tasks = await readPage(limit, () =>
       completed === undefined
-        ? await this.#scope.all(list, page)
-        : await this.#scope.all(listByCompleted, { ...page, completed })
+        ? this.#scope.all(list, page)
+        : this.#scope.all(listByCompleted, { ...page, completed }),
+    )
     if (tasks.length <= limit) return { tasks }
     tasks.length = limit
     return { tasks, next: cursorOf(tasks[limit - 1] as Task) }

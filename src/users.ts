@@ -1,5 +1,6 @@
 import type { Accounts } from './accounts.ts'
 import type { OwnedTable, UserScope } from './isolation/index.ts'
+import { readPage } from './large-reads.ts'
 import { isolation } from './tables.ts'
 import type { User } from './tokens/index.ts'
 
@@ -24,15 +25,15 @@ export class UserData {
     this.#accounts = accounts
   }
 
-  /** As one JSON object, in chunks, so that it needs no more memory than a page of rows. */
+  /** As one JSON object, a page of rows at a time. */
   async *export(): AsyncGenerator<string> {
     const account = (await this.#accounts?.find(this.#user.id)) ?? null
     yield JSON.stringify({ user: this.#user, account }).slice(0, -1)
     for (const table of isolation.tables) {
       yield `,${JSON.stringify(table.name)}:[`
       let separator = ''
-      for await (const row of this.#rows(table)) {
-        yield separator + JSON.stringify(row)
+      for await (const page of this.#pages(table)) {
+        yield separator + JSON.stringify(page).slice(1, -1)
         separator = ','
       }
       yield ']'
@@ -52,13 +53,14 @@ export class UserData {
     await this.#scope.transaction([...account, ...rows])
   }
 
-  /** The user's rows of one table, last key first, read page by page. */
-  async *#rows({ firstPage, nextPage, key }: OwnedTable): AsyncGenerator<Record<string, unknown>> {
-    let page = await this.#scope.all(firstPage, { limit: PAGE })
+  /** The user's rows of one table, last key first: each page is read when it is asked for. */
+  async *#pages({ firstPage, nextPage, key }: OwnedTable): AsyncGenerator<Record<string, unknown>[]> {
+    let page = await readPage(PAGE, () => this.#scope.all(firstPage, { limit: PAGE }))
     while (page.length > 0) {
-      yield* page
+      yield page
       if (page.length < PAGE) return
-      page = await this.#scope.all(nextPage, { limit: PAGE, after: page.at(-1)?.[key] })
+      const after = page.at(-1)?.[key]
+      page = await readPage(PAGE, () => this.#scope.all(nextPage, { limit: PAGE, after }))
     }
   }
 }

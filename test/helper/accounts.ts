@@ -45,9 +45,10 @@ export const accountsWith = (column: 'id' | 'email', value: string) =>
 export const tokensOf = (accountId: string) =>
   rows('select * from refresh_tokens where account_id = $1', accountId)
 
-export async function addTasks(userId: string, count: number): Promise<void> {
-  const sql = "insert into tasks (user_id, title) select $1, 'task ' || i from generate_series(1, $2::int) i"
-  await asRole(await database(), { user: userId }, sql, userId, count)
+export async function addTasks(userId: string, count: number, description = ''): Promise<void> {
+  const sql =
+    "insert into tasks (user_id, title, description) select $1, 'task ' || i, nullif($3, '') from generate_series(1, $2::int) i"
+  await asRole(await database(), { user: userId }, sql, userId, count, description)
 }
 
 export const totalOf = async (app: App, headers: Record<string, string>) =>

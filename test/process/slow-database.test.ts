@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import t from 'tap'
 import { connect } from '../../src/database/index.ts'
-import { build, identity } from '../helper/app.ts'
+import { build, type Identity, identity } from '../helper/app.ts'
 import { migratedUrl } from '../helper/database.ts'
 import { openProxy } from '../helper/proxy.ts'
 
@@ -13,16 +13,16 @@ t.test('a database that suddenly goes silent', { skip }, async (t) => {
   const database = await connect({ url: proxy.url, statementTimeout: 3000 })
   t.teardown(() => database.close())
   const app = await build(t, { database })
-  const { headers } = await identity()
-  const call = async (method: 'GET' | 'POST') => {
+  const users = await Promise.all(Array.from({ length: 200 }, () => identity()))
+  const call = async (method: 'GET' | 'POST', { headers }: Identity) => {
     const payload = method === 'POST' ? { title: 'x' } : undefined
     const response = await app.inject({ method, url: '/todos', headers, payload })
     return response.statusCode < 300 ? 'answered' : response.json().code
   }
   // More of each than can be in flight at once.
   const callMany = async (): Promise<string[]> => {
-    const reads = Array.from({ length: 700 }, () => call('GET'))
-    const writes = Array.from({ length: 70 }, () => call('POST'))
+    const reads = [...users, ...users, ...users, ...users].map((user) => call('GET', user))
+    const writes = users.slice(0, 70).map((user) => call('POST', user))
     return [...new Set(await Promise.all([...reads, ...writes]))]
   }
 

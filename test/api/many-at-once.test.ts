@@ -1,0 +1,129 @@
+import { connect } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
+import t, { type Test } from 'tap'
+import type { Database } from '../../src/database/index.ts'
+import { addTasks } from '../helper/accounts.ts'
+import { type App, build, type Identity, identity } from '../helper/app.ts'
+import { database } from '../helper/database.ts'
+import { expectProblem, head, refusal, serve } from '../helper/http.ts'
+import { statusesOf } from '../helper/limits.ts'
+
+/** An app on a database whose answers are held back until they are let go. */
+async function start(t: Test) {
+  const db = await database()
+  const gate = { held: 0, most: 0, sent: 0, open: Promise.resolve(), letGo: () => {} }
+  const hold = () => (gate.open = new Promise((resolve) => (gate.letGo = resolve)))
+  const run: Database['run'] = async (...args) => {
+    gate.sent += 1
+    gate.most = Math.max(gate.most, ++gate.held)
+    await gate.open
+    return db.run(...args).finally(() => (gate.held -= 1))
+  }
+  t.teardown(() => gate.letGo())
+  return { app: await build(t, { database: { ...db, run } }), gate, hold }
+}
+
+const get = (app: App, { headers }: Identity, url = '/todos') => app.inject({ url, headers })
+const connectionsOf = ({ server }: App) =>
+  new Promise<number>((resolve) => server.getConnections((_error, count) => resolve(count)))
+const times = <T>(count: number, make: (i: number) => T) => Array.from({ length: count }, (_, i) => make(i))
+
+t.test('eight requests of a user run at once, a hundred wait', async (t) => {
+  const { app, gate, hold } = await start(t)
+  const [ada, bob] = [await identity(), await identity()]
+  hold()
+  const answers = times(108, () => get(app, ada))
+  await sleep(200)
+  t.equal(gate.sent, 8, 'eight run')
+  const refused = await get(app, ada)
+  expectProblem(t, refused, 429, 'too_many_at_once')
+  t.equal(refused.headers['retry-after'], '1', 'with the time to wait')
+  const other = get(app, bob)
+  await sleep(100)
+  t.equal(gate.sent, 9, 'another user does not wait')
+  gate.letGo()
+  t.same(new Set(statusesOf(await Promise.all([...answers, other]))), new Set([200]), 'all are answered')
+  t.equal(gate.most, 9, 'never more at once')
+  t.equal((await get(app, ada)).statusCode, 200, 'and the next')
+})
+
+t.test('failures and clients that leave give their place back', async (t) => {
+  const { app, gate, hold } = await start(t)
+  const { port } = await serve(app)
+  const ada = await identity()
+  const dial = () => {
+    const socket = connect(port, '127.0.0.1')
+    socket.on('error', () => {})
+    t.teardown(() => socket.destroy())
+    socket.write(head('GET /todos HTTP/1.1', `Authorization: Bearer ${ada.token}`))
+    return socket
+  }
+  hold()
+  const running = times(8, dial)
+  while (gate.sent < 8) await sleep(10)
+  const waiting = times(22, dial)
+  while ((await connectionsOf(app)) < 30) await sleep(10)
+  await sleep(200)
+  for (const socket of waiting) socket.destroy()
+  while ((await connectionsOf(app)) > 8) await sleep(10)
+  for (const socket of running) socket.destroy()
+  while ((await connectionsOf(app)) > 0) await sleep(10)
+  gate.letGo()
+  t.equal(gate.sent, 8, 'those that waited never run')
+  for (const url of times(20, () => '/todos/0')) t.equal((await get(app, ada, url)).statusCode, 422, url)
+  hold()
+  const answers = times(8, () => get(app, ada))
+  await sleep(200)
+  t.equal(gate.sent, 16, 'eight places are free')
+  gate.letGo()
+  t.same(new Set(statusesOf(await Promise.all(answers))), new Set([200]), 'and answered')
+})
+
+t.test('who waits for too long is told so', async (t) => {
+  const { app, gate, hold } = await start(t)
+  const ada = await identity()
+  hold()
+  const answers = times(8, () => get(app, ada))
+  await sleep(200)
+  t.strictSame(refusal(await get(app, ada)), [503, 'busy'], 'the ninth')
+  gate.letGo()
+  t.same(new Set(statusesOf(await Promise.all(answers))), new Set([200]), 'the others are answered')
+})
+
+t.test('large lists take turns, small ones do not wait for them', async (t) => {
+  const { app, gate, hold } = await start(t)
+  const users = await Promise.all(times(5, () => identity()))
+  hold()
+  const large = users.flatMap((user) => times(3, () => get(app, user, '/todos?limit=101')))
+  await sleep(200)
+  t.equal(gate.sent, 2, 'two large ones')
+  const small = users.map((user) => get(app, user, '/todos?limit=100'))
+  await sleep(200)
+  t.equal(gate.sent, 7, 'and every small one')
+  gate.letGo()
+  t.same(new Set(statusesOf(await Promise.all([...large, ...small]))), new Set([200]), 'all are answered')
+})
+
+t.test('a user is sent one export at a time, and read as fast as it is taken', async (t) => {
+  const { app, gate } = await start(t)
+  const { port } = await serve(app)
+  const [ada, bob] = [await identity(), await identity()]
+  await addTasks(ada.id, 12_000, 'x'.repeat(1000))
+  const socket = connect(port, '127.0.0.1').pause()
+  t.teardown(() => socket.destroy())
+  socket.write(head('GET /me/export HTTP/1.1', `Authorization: Bearer ${ada.token}`))
+  let before = -1
+  while (gate.sent !== before) {
+    before = gate.sent
+    await sleep(500)
+  }
+  t.ok(gate.sent > 0 && gate.sent < 22, `${gate.sent} of 24 pages are read: what the kernel takes`)
+  const refused = await get(app, ada, '/me/export')
+  expectProblem(t, refused, 429, 'too_many_at_once')
+  t.equal((await get(app, bob, '/me/export')).statusCode, 200, 'another user gets theirs')
+  t.equal((await get(app, ada)).statusCode, 200, 'other requests go on')
+  socket.destroy()
+  await sleep(100)
+  const whole = await get(app, ada, '/me/export')
+  t.equal(whole.json().tasks.length, 12_000, 'the next one has all, once the first is gone')
+})
