@@ -4,11 +4,12 @@ import type { Test } from 'tap'
 
 const DEFAULT_PORTS: Record<string, number> = { 'redis:': 6379, 'postgres:': 5432, 'postgresql:': 5432 }
 
-/** A proxy to the server of an address, which can be cut, blocked, slowed down and restored. */
-export async function openProxy(t: Test, address: string) {
+/** A proxy to the server of an address, which can be cut, blocked, delayed and restored. */
+export async function openProxy(t: Pick<Test, 'teardown'>, address: string) {
   const { hostname, port, protocol } = new URL(address)
   const sockets = new Set<Socket>()
   let blocked = false
+  let left = Infinity
   let delay = 0
   let connections = 0
   const server = createServer((socket) => {
@@ -23,8 +24,11 @@ export async function openProxy(t: Test, address: string) {
       from.on('close', () => to.destroy())
       from.on('data', (data) => {
         if (blocked) return
-        if (delay > 0) setTimeout(() => to.write(data), delay)
-        else to.write(data)
+        const passed = data.subarray(0, left)
+        left -= passed.length
+        if (delay > 0) setTimeout(() => to.write(passed), delay)
+        else to.write(passed)
+        if (left === 0) drop()
       })
     }
   })
@@ -34,6 +38,7 @@ export async function openProxy(t: Test, address: string) {
     return (server.address() as AddressInfo).port
   }
   const drop = () => {
+    left = Infinity
     for (const socket of sockets) socket.destroy()
     sockets.clear()
   }
@@ -53,6 +58,8 @@ export async function openProxy(t: Test, address: string) {
     connections: () => connections,
     cut,
     restore: () => listen(at),
+    /** Cuts all connections once this many more bytes have passed, in either direction. */
+    cutAfter: (bytes: number) => (left = bytes),
     block: () => (blocked = true),
     /** Milliseconds that each answer, and each question, takes longer. */
     slowDown: (milliseconds: number) => (delay = milliseconds),

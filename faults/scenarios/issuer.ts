@@ -1,0 +1,64 @@
+import { createServer, type RequestListener } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { call, watch } from '../clients.ts'
+import type { Scenario } from '../tools.ts'
+
+// A signal moves the clock of the service past the time after which keys are fetched again.
+const CLOCK = `data:text/javascript,${encodeURIComponent(
+  "const now = Date.now; process.on('SIGWINCH', () => { Date.now = () => now() + 660_000 })",
+)}`
+
+export default {
+  name: 'issuer',
+  what: 'The issuer hangs when its keys are fetched again (100 requests/s with good keys); it publishes an empty set at the first fetch',
+  goal: 'p99 < 2 × and none failed while it hangs; with an empty set 503, not 401, and 200 within 10 s of keys',
+  async run(tools) {
+    const { url } = await tools.database()
+    const keys = await (await fetch(tools.issuer.url)).text()
+    let answer: RequestListener = (_request, response) => response.end(keys)
+    const server = createServer((request, response) => answer(request, response))
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    tools.teardown(() => {
+      server.closeAllConnections()
+      server.close()
+    })
+    const env = {
+      DATABASE_URL: url,
+      JWKS_URL: `http://127.0.0.1:${(server.address() as AddressInfo).port}/jwks`,
+      BETTER_AUTH_URL: tools.issuer.url,
+    }
+    const service = await tools.service(env, { args: ['--import', CLOCK] })
+    const tokens = await Promise.all(
+      Array.from({ length: 10 }, (_, i) => tools.issuer.sign('EdDSA', `user-${i}`)),
+    )
+    const calls = tokens.map((token) => ({ path: '/todos?limit=20', token }))
+    await watch(service.url, calls, { seconds: 3 })
+    const before = await watch(service.url, calls, { seconds: 5 })
+    answer = () => {} // accepted, never answered
+    service.child.kill('SIGWINCH')
+    const during = await watch(service.url, calls, { seconds: 12 })
+
+    answer = (_request, response) => response.end('{"keys":[]}')
+    const second = await tools.service(env)
+    const first = await call(second.url, calls[0] ?? { path: '/todos' })
+    answer = (_request, response) => response.end(keys)
+    const start = performance.now()
+    let status = 0
+    while (status !== 200 && performance.now() - start < 10_000) {
+      await sleep(250)
+      status = (await call(second.url, calls[0] ?? { path: '/todos' })).status
+    }
+    const after = ((performance.now() - start) / 1000).toFixed(1)
+    return {
+      figure:
+        `hanging: p99 ${before.p99} → ${during.p99} ms, ${during.kinds}; ` +
+        `empty set: ${first.status}, ${status === 200 ? `200 after ${after} s` : `still ${status} ${after} s after there are keys`}`,
+      ok:
+        during.failed === 0 &&
+        during.p99 < 2 * Math.max(before.p99, 5) &&
+        first.status === 503 &&
+        status === 200,
+    }
+  },
+} satisfies Scenario

@@ -1,0 +1,62 @@
+import { type Answer, call, keepAlive, timesOf, watch } from '../clients.ts'
+import type { Scenario } from '../tools.ts'
+import { seconds } from '../writing.ts'
+
+const SECONDS = 12
+const ANSWERED_MS = 6_500
+
+export default {
+  name: 'locked-rows',
+  what: 'Writes on rows that another session has locked: 10 users × 4 and 100 users × 1, again and again; others write and read',
+  goal: 'others: p99 of writes < 1 s, none failed; blocked ones answered within 6.5 s; /ready < 1 s',
+  async run(tools) {
+    const { url, server, name } = await tools.database()
+    const service = await tools.service({ DATABASE_URL: url })
+    const owners = await tools.users(url, 100, 1, 'owner')
+    const others = await tools.users(url, 10, 20)
+    const writes = others.map(({ token }) => ({
+      path: '/todos',
+      method: 'POST',
+      token,
+      body: { title: 'x' },
+    }))
+    const reads = others.map(({ token }) => ({ path: '/todos?limit=20', token }))
+    await watch(service.url, [...writes, ...reads], { seconds: 3 })
+    const locker = await server.connect(name)
+    tools.teardown(() => locker.end())
+    await locker.query('begin')
+    await locker.query("select from tasks where user_id like 'owner-%' for update")
+
+    const figures: string[] = []
+    let ok = true
+    for (const [users, each] of [
+      [10, 4],
+      [100, 1],
+    ] as const) {
+      const end = performance.now() + SECONDS * 1000
+      const agent = keepAlive()
+      const blocked: Answer[] = []
+      const load = Promise.all(
+        Array.from({ length: users * each }, async (_, i) => {
+          const { token, ids } = owners[i % users] ?? {}
+          const toggle = { method: 'PATCH', path: `/todos/${ids?.[0]}/toggle`, token, agent }
+          while (performance.now() < end) blocked.push(await call(service.url, toggle))
+        }),
+      )
+      const [written, read, ready] = await Promise.all([
+        watch(service.url, writes, { seconds: SECONDS, perSecond: 40 }),
+        watch(service.url, reads, { seconds: SECONDS, perSecond: 40 }),
+        watch(service.url, [{ path: '/ready' }], { seconds: SECONDS, perSecond: 2 }),
+      ])
+      await load
+      agent.destroy()
+      const { max } = timesOf(blocked)
+      figures.push(
+        `${users} × ${each}: others' writes p50 ${written.p50}, p99 ${written.p99} ms, ${written.failed} of ${written.count} failed, ` +
+          `reads p99 ${read.p99} ms, ${read.failed} failed; blocked ones after at most ${seconds(max)}; /ready at most ${ready.max} ms`,
+      )
+      ok &&= written.p99 < 1000 && written.failed + read.failed === 0 && max < ANSWERED_MS && ready.max < 1000
+    }
+    return { figure: figures.join('. '), ok }
+  },
+} satisfies Scenario

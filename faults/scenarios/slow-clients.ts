@@ -1,0 +1,77 @@
+import { connect } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { thousands, watch } from '../clients.ts'
+import type { Scenario } from '../tools.ts'
+import { seconds } from '../writing.ts'
+
+const HEADERS = 1000
+const BODIES = 500
+const SECONDS = 20
+
+/** How long sockets were open, and how many still are. */
+class Slow {
+  readonly #ages: number[] = []
+  #open = 0
+
+  constructor(port: number, count: number, begin: string, drip: string, teardown: (end: () => void) => void) {
+    for (let i = 0; i < count; i++) {
+      // Its own half stays open: the server has to let go by itself.
+      const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true })
+      const start = performance.now()
+      this.#open += 1
+      socket.on('error', () => {})
+      socket.on('data', () => {})
+      socket.write(begin)
+      const timer = setInterval(() => socket.write(drip), 500)
+      socket.on('end', () => clearInterval(timer))
+      socket.on('end', () => this.#ages.push(performance.now() - start))
+      socket.on('close', () => clearInterval(timer))
+      socket.on('close', () => (this.#open -= 1))
+      teardown(() => socket.destroy())
+    }
+  }
+
+  get longest(): number {
+    return this.#ages.length > 0 ? Math.max(...this.#ages) : Infinity
+  }
+
+  get cut(): number {
+    return this.#ages.length
+  }
+}
+
+export default {
+  name: 'slow-clients',
+  what: `${thousands(HEADERS)} clients that send a header line each 0.5 s, ${BODIES} that send a byte of a body`,
+  goal: 'headers cut in ≤ 12 s, bodies in ≤ 17 s; p99 of others < 2 ×, none failed',
+  async run(tools) {
+    const { url } = await tools.database()
+    const service = await tools.service({ DATABASE_URL: url })
+    const others = (await tools.users(url, 10, 20)).map(({ token }) => ({ path: '/todos?limit=20', token }))
+    await watch(service.url, others, { seconds: 3 })
+    const before = await watch(service.url, others, { seconds: 6 })
+    const rss = service.rss()
+    const port = Number(new URL(service.url).port)
+    const end = (fn: () => void) => tools.teardown(fn)
+    const token = await tools.token('slow')
+    const headers = new Slow(port, HEADERS, 'GET /todos HTTP/1.1\r\nHost: a\r\n', 'X: a\r\n', end)
+    const body = `POST /todos HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer ${token}\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{`
+    const bodies = new Slow(port, BODIES, body, ' ', end)
+    await sleep(1000) // opening 1,500 sockets keeps this process busy, which is not the service's
+    const during = await watch(service.url, others, { seconds: SECONDS - 1 })
+    const ratio = during.p99 / Math.max(before.p99, 1)
+    return {
+      figure:
+        `${headers.cut} of ${HEADERS} headers cut, the last after ${seconds(headers.longest)}; ` +
+        `${bodies.cut} of ${BODIES} bodies, after ${seconds(bodies.longest)}; others p99 ${before.p99} → ${during.p99} ms, ` +
+        `${during.failed} of ${during.count} failed; memory ${rss.toFixed(0)} → ${service.rss().toFixed(0)} MB`,
+      ok:
+        headers.cut === HEADERS &&
+        bodies.cut === BODIES &&
+        headers.longest < 12_500 &&
+        bodies.longest < 17_500 &&
+        ratio < 2 &&
+        during.failed === 0,
+    }
+  },
+} satisfies Scenario
