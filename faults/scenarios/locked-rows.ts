@@ -20,7 +20,8 @@ export default {
       token,
       body: { title: 'x' },
     }))
-    const reads = others.map(({ token }) => ({ path: '/todos?limit=20', token }))
+    const readers = await tools.users(url, 10, 20, 'reader')
+    const reads = readers.map(({ token }) => ({ path: '/todos?limit=20', token }))
     await watch(service.url, [...writes, ...reads], { seconds: 3 })
     const locker = await server.connect(name)
     tools.teardown(() => locker.end())
