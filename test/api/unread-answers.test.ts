@@ -3,7 +3,7 @@ import { connect, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { addTasks } from '../helper/accounts.ts'
-import { build, identity } from '../helper/app.ts'
+import { build, type Identity, identity } from '../helper/app.ts'
 import { database } from '../helper/database.ts'
 import { exchange, head, serve } from '../helper/http.ts'
 
@@ -19,9 +19,16 @@ async function start(t: Test) {
   const ada = await identity()
   await addTasks(ada.id, 1000)
   const { port } = await serve(app)
-  const get = (path: string, ...fields: string[]) =>
-    head(`GET ${path} HTTP/1.1`, `Authorization: Bearer ${ada.token}`, ...fields)
-  return { app, ada, port, sent, get }
+  const getAs = ({ token }: Identity, path: string, ...fields: string[]) =>
+    head(`GET ${path} HTTP/1.1`, `Authorization: Bearer ${token}`, ...fields)
+  const get = (path: string, ...fields: string[]) => getAs(ada, path, ...fields)
+  // Of ten users, so that the bound on each of them is not reached.
+  const users = await Promise.all(Array.from({ length: 10 }, () => identity()))
+  const large = async (count: number) => {
+    for (const { id } of users) await addTasks(id, 1000)
+    return Array.from({ length: count }, (_, i) => getAs(users[i % 10] as Identity, LARGE)).join('')
+  }
+  return { app, port, sent, get, getAs, large }
 }
 
 function dial(t: Test, port: number): Socket {
@@ -49,8 +56,9 @@ t.test('pipelined requests are answered one after the other', async (t) => {
 })
 
 t.test('more pipelined requests than wait are refused', async (t) => {
-  const { port, get } = await start(t)
-  const all = get('/me').repeat(150)
+  const { port, get, getAs } = await start(t)
+  const users = await Promise.all(Array.from({ length: 150 }, () => identity()))
+  const all = users.map((user) => getAs(user, '/me')).join('')
   const { body } = await exchange(port, `${all}${get('/me', 'Connection: close')}`)
   const count = (text: string) => body.split(text).length - 1
   const [answered, refused] = [count('"authenticated":true'), count('"code":"too_many_at_once"')]
@@ -60,9 +68,9 @@ t.test('more pipelined requests than wait are refused', async (t) => {
 })
 
 t.test('what is not read is not made', async (t) => {
-  const { port, get, sent } = await start(t)
+  const { port, large, sent } = await start(t)
   const socket = dial(t, port).pause()
-  socket.write(get(LARGE).repeat(80))
+  socket.write(await large(80))
   let before = -1
   while (sent.batches !== before) {
     before = sent.batches
@@ -75,9 +83,9 @@ t.test('what is not read is not made', async (t) => {
 })
 
 t.test('a client that leaves has its waiting requests forgotten', async (t) => {
-  const { port, get, sent } = await start(t)
+  const { port, large, sent } = await start(t)
   const socket = dial(t, port).pause()
-  socket.write(get(LARGE).repeat(80))
+  socket.write(await large(80))
   while (sent.batches === 0) await sleep(10)
   socket.destroy()
   await sleep(500)
