@@ -6,7 +6,7 @@ import { parseEnv } from 'node:util'
 import { prettyFactory } from 'pino-pretty'
 import { mintToken } from './cli/index.ts'
 import { ConfigError, readConfig } from './config.ts'
-import { exitWith } from './process/index.ts'
+import { exitWith, onOrphaned } from './process/index.ts'
 
 const FILE = '.env'
 /** Time to collect the server's addresses: it logs each of them once it listens. */
@@ -85,33 +85,7 @@ function run(env: NodeJS.Dict<string>, token: string | undefined): void {
   child.on('close', (code) => process.exit(address ? (code ?? 0) : 1))
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => child.kill(signal))
   process.stdout.on('error', end) // its reader has gone
-  onOrphaned(end)
-}
-
-/**
- * Calls back when the npm that started this process has ended: the shell in between does not forward signals. A process
- * started without npm may outlive its shell, in the background.
- */
-function onOrphaned(callback: () => void): void {
-  const before = ancestors()
-  if (process.env.npm_lifecycle_event) setInterval(() => ancestors() !== before && callback(), 500).unref()
-}
-
-/**
- * The ancestors of this process up to npm, the first that npm itself did not start. Only the parent if not on Linux.
- */
-function ancestors(): string {
-  let pid = String(process.ppid)
-  const pids = [pid]
-  try {
-    while (readFileSync(`/proc/${pid}/environ`, 'utf8').includes('npm_lifecycle_event=')) {
-      pid = /^PPid:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? ''
-      pids.push(pid)
-    }
-  } catch {
-    // no /proc, or the process has just ended
-  }
-  return pids.join()
+  if (process.env.npm_lifecycle_event) onOrphaned(end)
 }
 
 /** Printed in one piece, so that no log line lands in the middle. */

@@ -1,4 +1,5 @@
-// How the process ends, and how several share a port.
+// How a process ends, and how several share a port.
 
 export { exitWith, explain } from './exit.ts'
+export { onOrphaned } from './orphan.ts'
 export { DRAIN, runWorkers } from './workers.ts'
