@@ -118,7 +118,7 @@ export function emptyFolder(t: Test): string {
   return folder
 }
 
-const NOT_CLONED = ['node_modules', 'generated', '.git', '.tap', '.env', '.data']
+const NOT_CLONED = ['node_modules', 'generated', '.git', '.tap', '.env', '.data', '.next']
 
 /** The project as in a fresh clone, with its packages installed. */
 export function clone(t: Test): string {

@@ -74,7 +74,7 @@ class Script {
 
 t.test('a Node.js that does not run TypeScript says which version is needed', async (t) => {
   const folder = project(t)
-  for (const name of ['dev', 'start', 'migrate', 'doctor', 'token', 'test'] as const) {
+  for (const name of ['dev', 'start', 'migrate', 'doctor', 'token', 'example', 'test'] as const) {
     const script = scripts[name].replace('node ', 'node --no-strip-types ')
     const run = new Script(t, script, folder, { NODE_OPTIONS: '' })
     t.same(await run.ended, [1, null], name)
