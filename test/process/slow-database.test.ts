@@ -34,8 +34,8 @@ t.test('a database that suddenly goes silent', { skip }, async (t) => {
   t.same((await answers).toSorted(), codes, 'no request waits for ever')
   proxy.unblock()
   // While the database is known to be silent, it is asked once a second whether it answers again.
-  const [someone] = users
-  for (let i = 0; i < 100 && someone && (await call('GET', someone)) !== 'answered'; i++) await sleep(50)
+  const [someone] = users as [Identity]
+  for (let i = 0; i < 100 && (await call('GET', someone)) !== 'answered'; i++) await sleep(50)
   t.same(await callMany(), ['answered'], 'the next ones use new connections')
 })
 
