@@ -1,5 +1,7 @@
 // How long after the start of one probe the next one starts.
 const EVERY_MS = 1_000
+// A probe that takes this much longer says that this process was busy, not that the server is silent.
+const BUSY_MS = 100
 
 /**
  * Spares requests the wait for a server that does not answer. It opens once a probe has failed as well, so that one lost
@@ -11,6 +13,7 @@ export class Breaker {
   readonly #onChange: (fault: Error | undefined) => void
   #fault: Error | undefined
   #probing = false
+  #isClosed = false // for good
   #next: NodeJS.Timeout | undefined
 
   /**
@@ -29,14 +32,14 @@ export class Breaker {
 
   /** Something was not answered: finds out whether the server still answers at all. */
   suspect(): void {
-    if (this.#probing) return
+    if (this.#probing || this.#isClosed) return
     this.#probing = true
     void this.#ask()
   }
 
   /** Ends the probes. */
   close(): void {
-    this.#probing = true
+    this.#isClosed = true
     clearTimeout(this.#next)
   }
 
@@ -46,6 +49,8 @@ export class Breaker {
       () => undefined,
       (error: Error) => error,
     )
+    if (this.#isClosed) return
+    if (fault && !this.#fault && performance.now() > next + BUSY_MS) return this.#ask()
     const changes = Boolean(fault) !== Boolean(this.#fault)
     this.#fault = fault
     if (fault) this.#next = setTimeout(() => void this.#ask(), next - performance.now()).unref()
