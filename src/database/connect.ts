@@ -79,6 +79,9 @@ const REPEAT_AFTER_MS = 20
 // How long to wait for idle connections to end, on a server that does not answer.
 const CLOSE_TIMEOUT_MS = 1_000
 
+// So that times come in one form, whatever the login has. Poolers keep these two settings for each client.
+const SESSION = "set DateStyle = 'ISO'; set TimeZone = 'UTC'"
+
 // Unique across processes, because several may share a pooler's connections.
 const PROCESS = randomBytes(12).toString('base64url')
 let batches = 0
@@ -123,14 +126,15 @@ export async function connect({
     pipeline: true,
     keepAlive: true,
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
-    // So that times come in one form, whatever the login has. Poolers keep these two for each client.
-    onConnect: async (client) => void (await client.query("set DateStyle = 'ISO'; set TimeZone = 'UTC'")),
   }
   const pool = openPool(config)
   const multiplexer = new Multiplexer(pool, embedded ? 1 : poolMax, statementTimeout + ANSWER_TIMEOUT_MS)
 
   function openPool(config: pg.PoolConfig): pg.Pool {
-    const pool = new pg.Pool(config)
+    // Its type lacks the time-out.
+    const session = { text: SESSION, query_timeout: config.query_timeout ?? CONNECT_TIMEOUT_MS }
+    const onConnect = async (client: pg.ClientBase) => void (await client.query(session))
+    const pool = new pg.Pool({ ...config, onConnect })
     // Without listeners, a connection that breaks while idle, or between two statements, would end the process.
     pool.on('error', (error) => onConnectionError?.(error))
     pool.on('connect', (client) => client.on('error', () => {}))
