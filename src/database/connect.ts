@@ -1,14 +1,13 @@
-import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Kysely, PostgresDialect, sql } from 'kysely'
 import pg from 'pg'
-import { type BoundStatement, type Runner, ScopedStatement } from '../isolation/index.ts'
-import { runBatch } from './batch.ts'
+import { type Runner, ScopedStatement } from '../isolation/index.ts'
 import { Breaker } from './breaker.ts'
 import { CHECK_TIMEOUT_MS, CheckConnection } from './check-connection.ts'
 import type { Embedded } from './embedded.ts'
 import { isAnswerLost, isRepeatable, isSilence, OutcomeUnknownError } from './faults.ts'
 import { Multiplexer } from './multiplexer.ts'
+import { sender } from './send.ts'
 
 export interface DatabaseOptions {
   /** `postgres://…`, or for the embedded PostgreSQL `pglite:DIRECTORY` or `pglite:memory`. */
@@ -70,8 +69,6 @@ const CONNECT_TIMEOUT_MS = 3_000
 const STATEMENT_TIMEOUT_MS = 5_000
 // How much longer to wait for a server that should have cancelled a statement itself, but does not answer at all.
 const ANSWER_TIMEOUT_MS = 500
-// Waiting for a connection counts as well: what is left is the statement's time.
-const WORTH_COUNTING_MS = 20
 // A batch that lost its connection is run again if that happened within this time, and after a pause, by when the other
 // connections that broke with it are known to be broken.
 const REPEAT_WITHIN_MS = 1_000
@@ -82,24 +79,11 @@ const CLOSE_TIMEOUT_MS = 1_000
 // So that times come in one form, whatever the login has. Poolers keep these two settings for each client.
 const SESSION = "set DateStyle = 'ISO'; set TimeZone = 'UTC'"
 
-// Unique across processes, because several may share a pooler's connections.
-const PROCESS = randomBytes(12).toString('base64url')
-let batches = 0
-const nextNonce = () => `${PROCESS}:${(batches += 1)}`
-
 // PostgreSQL in WebAssembly: not loaded where it is not used.
 async function openEmbedded(url: string): Promise<Embedded> {
   const embedded = await import('./embedded.ts')
   return embedded.openEmbedded(url.slice('pglite:'.length))
 }
-
-const unnamed = ({ sql, parameters, types, expected }: BoundStatement): BoundStatement => ({
-  name: '',
-  sql,
-  parameters,
-  types,
-  expected,
-})
 
 // pg treats these modes so anyway, but warns on standard error that a later version may weaken them.
 function verifyCertificate(url: string): string {
@@ -148,31 +132,9 @@ export async function connect({
       if (isSilence(error)) throw error // a server that refuses makes nobody wait
     }
   })
+  const send = sender({ statementTimeout, rls, prepare })
   let writesHang = false
   let interrupted = false
-
-  interface SendOptions {
-    sealed: boolean
-    /** Milliseconds since the statements arrived. */
-    waited?: number
-    onWrite?: () => void
-  }
-
-  async function send(
-    client: pg.ClientBase,
-    statements: readonly ScopedStatement[],
-    { sealed, waited = 0, onWrite }: SendOptions,
-  ): Promise<unknown[][]> {
-    const timeout =
-      waited < WORTH_COUNTING_MS ? statementTimeout : Math.ceil(Math.max(statementTimeout - waited, 1))
-    const seal = sealed || !prepare
-    const options = { nonce: nextNonce(), timeout, rls, seal }
-    const batch: BoundStatement[] = []
-    for (const statement of statements) batch.push(...ScopedStatement.onTheWire(statement, options))
-    const rows = await runBatch(client, prepare ? batch : batch.map(unnamed), onWrite)
-    const step = seal ? 3 : 2
-    return statements.map((_, i) => rows[step * i + 1] as unknown[])
-  }
 
   async function run(statements: readonly ScopedStatement[], sealed = false): Promise<unknown[][]> {
     const started = performance.now()
