@@ -75,9 +75,8 @@ export function schemaCompilers(): Compilers {
         ).filter(([, { type }]) => type === 'integer' || type === 'boolean')
         return (data: Record<string, unknown>) => {
           readText(data, properties)
-          return validate(data)
-            ? { value: data }
-            : { error: validate.errors as FastifySchemaValidationError[] }
+          // It was read in place. Headers that are given back would be copied each time that a request is asked for them.
+          return validate(data) ? true : { error: validate.errors as FastifySchemaValidationError[] }
         }
       },
     buildSerializer:
