@@ -45,7 +45,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Whether the database answers and is migrated, and the service is not shutting down */
+        /** Whether the database answers, takes writes and is migrated, and the service is not shutting down */
         get: operations["getReadiness"];
         put?: never;
         post?: never;
@@ -99,7 +99,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Everything stored about the user, as JSON */
+        /**
+         * Everything stored about the user, as JSON
+         * @description One at a time: 429 `too_many_at_once` while another is being sent.
+         */
         get: operations["exportMe"];
         put?: never;
         post?: never;
@@ -550,7 +553,7 @@ export interface components {
              * @example task_not_found
              * @enum {string}
              */
-            code: "malformed_json" | "malformed_request" | "malformed_url" | "bad_request" | "email_taken" | "inactive_user" | "missing_token" | "invalid_token" | "token_expired" | "missing_user_id" | "invalid_credentials" | "invalid_refresh_token" | "forbidden" | "banned" | "task_not_found" | "not_found" | "method_not_allowed" | "request_timeout" | "already_exists" | "reference_violated" | "body_too_large" | "url_too_long" | "unsupported_media_type" | "expectation_failed" | "validation_failed" | "value_not_allowed" | "text_not_allowed" | "too_many_requests" | "headers_too_large" | "internal_error" | "database_unavailable" | "keys_unavailable" | "busy" | "not_migrated" | "isolation_broken" | "role_missing" | "draining";
+            code: "malformed_json" | "malformed_request" | "malformed_url" | "bad_request" | "email_taken" | "inactive_user" | "missing_token" | "invalid_token" | "token_expired" | "missing_user_id" | "invalid_credentials" | "invalid_refresh_token" | "forbidden" | "banned" | "task_not_found" | "not_found" | "method_not_allowed" | "request_timeout" | "already_exists" | "reference_violated" | "precondition_failed" | "body_too_large" | "url_too_long" | "unsupported_media_type" | "expectation_failed" | "validation_failed" | "value_not_allowed" | "text_not_allowed" | "idempotency_key_reused" | "too_many_requests" | "too_many_at_once" | "headers_too_large" | "internal_error" | "database_unavailable" | "outcome_unknown" | "storage_full" | "keys_unavailable" | "busy" | "read_only" | "not_migrated" | "isolation_broken" | "role_missing" | "draining";
             /** @description Also in the X-Request-Id header and in the log */
             request_id: string;
             /** @description Repeats title */
@@ -771,7 +774,7 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description Something it needs is out of reach or overloaded: try again after Retry-After seconds */
+        /** @description Something it needs is out of reach or overloaded: try again after Retry-After seconds. Without Retry-After (`outcome_unknown`) a change may have been made: look before you repeat it */
         ServiceUnavailable: {
             headers: {
                 "X-Request-Id": components["headers"]["X-Request-Id"];
@@ -842,6 +845,19 @@ export interface components {
         };
         /** @description There is no such thing for this user */
         NotFound: {
+            headers: {
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description Its ETag is none of those in If-Match */
+        PreconditionFailed: {
             headers: {
                 "X-Request-Id": components["headers"]["X-Request-Id"];
                 "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
@@ -977,7 +993,7 @@ export interface operations {
                         /** @enum {string} */
                         database: "up";
                         /**
-                         * @description Where requests are counted: in each instance, or in Redis. While Redis is down they are not limited
+                         * @description Where requests are counted: in each instance, or in Redis. While Redis does not work, each instance counts by itself
                          * @enum {string}
                          */
                         limits: "local" | "shared" | "redis_down";
@@ -1180,7 +1196,13 @@ export interface operations {
     createTask: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /**
+                 * @description Of a request that may be repeated: within 24 hours it is done once, and answered the same
+                 * @example "8e03978e-40d5-43dd-bc93-6894a57f9324"
+                 */
+                "idempotency-key"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -1195,6 +1217,10 @@ export interface operations {
                 headers: {
                     /** @description Its path */
                     Location?: string;
+                    /** @description Of this version, for If-Match and If-None-Match */
+                    ETag?: string;
+                    /** @description `true`: it was made before, under the same key */
+                    "Idempotency-Replayed"?: string;
                     "X-Request-Id": components["headers"]["X-Request-Id"];
                     "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
                     "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
@@ -1256,7 +1282,18 @@ export interface operations {
     getTask: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /**
+                 * @description Only if the ETag is one of these; otherwise 412
+                 * @example "3"
+                 */
+                "if-match"?: string;
+                /**
+                 * @description Only if the ETag is none of these; otherwise 304
+                 * @example "3"
+                 */
+                "if-none-match"?: string;
+            };
             path: {
                 /**
                  * @description The task
@@ -1271,6 +1308,8 @@ export interface operations {
             /** @description The task */
             200: {
                 headers: {
+                    /** @description Of this version, for If-Match and If-None-Match */
+                    ETag?: string;
                     "X-Request-Id": components["headers"]["X-Request-Id"];
                     "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
                     "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
@@ -1281,11 +1320,25 @@ export interface operations {
                     "application/json": components["schemas"]["Task"];
                 };
             };
+            /** @description Its ETag is one of those in If-None-Match */
+            304: {
+                headers: {
+                    /** @description Of this version, for If-Match and If-None-Match */
+                    ETag?: string;
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
             408: components["responses"]["RequestTimeout"];
+            412: components["responses"]["PreconditionFailed"];
             414: components["responses"]["URITooLong"];
             417: components["responses"]["ExpectationFailed"];
             422: components["responses"]["UnprocessableEntity"];
@@ -1298,7 +1351,13 @@ export interface operations {
     replaceTask: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /**
+                 * @description Only if the ETag is one of these; otherwise 412
+                 * @example "3"
+                 */
+                "if-match"?: string;
+            };
             path: {
                 /**
                  * @description The task
@@ -1317,6 +1376,8 @@ export interface operations {
             /** @description The task as it is now */
             200: {
                 headers: {
+                    /** @description Of this version, for If-Match and If-None-Match */
+                    ETag?: string;
                     "X-Request-Id": components["headers"]["X-Request-Id"];
                     "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
                     "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
@@ -1332,6 +1393,7 @@ export interface operations {
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
             408: components["responses"]["RequestTimeout"];
+            412: components["responses"]["PreconditionFailed"];
             413: components["responses"]["PayloadTooLarge"];
             414: components["responses"]["URITooLong"];
             415: components["responses"]["UnsupportedMediaType"];
@@ -1346,7 +1408,13 @@ export interface operations {
     deleteTask: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /**
+                 * @description Only if the ETag is one of these; otherwise 412
+                 * @example "3"
+                 */
+                "if-match"?: string;
+            };
             path: {
                 /**
                  * @description The task
@@ -1376,6 +1444,7 @@ export interface operations {
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
             408: components["responses"]["RequestTimeout"];
+            412: components["responses"]["PreconditionFailed"];
             413: components["responses"]["PayloadTooLarge"];
             414: components["responses"]["URITooLong"];
             415: components["responses"]["UnsupportedMediaType"];
@@ -1390,7 +1459,13 @@ export interface operations {
     updateTask: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /**
+                 * @description Only if the ETag is one of these; otherwise 412
+                 * @example "3"
+                 */
+                "if-match"?: string;
+            };
             path: {
                 /**
                  * @description The task
@@ -1409,6 +1484,8 @@ export interface operations {
             /** @description The task as it is now */
             200: {
                 headers: {
+                    /** @description Of this version, for If-Match and If-None-Match */
+                    ETag?: string;
                     "X-Request-Id": components["headers"]["X-Request-Id"];
                     "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
                     "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
@@ -1424,6 +1501,7 @@ export interface operations {
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
             408: components["responses"]["RequestTimeout"];
+            412: components["responses"]["PreconditionFailed"];
             413: components["responses"]["PayloadTooLarge"];
             414: components["responses"]["URITooLong"];
             415: components["responses"]["UnsupportedMediaType"];
@@ -1438,7 +1516,13 @@ export interface operations {
     toggleTask: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /**
+                 * @description Only if the ETag is one of these; otherwise 412
+                 * @example "3"
+                 */
+                "if-match"?: string;
+            };
             path: {
                 /**
                  * @description The task
@@ -1457,6 +1541,8 @@ export interface operations {
             /** @description The task as it is now */
             200: {
                 headers: {
+                    /** @description Of this version, for If-Match and If-None-Match */
+                    ETag?: string;
                     "X-Request-Id": components["headers"]["X-Request-Id"];
                     "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
                     "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
@@ -1472,6 +1558,7 @@ export interface operations {
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
             408: components["responses"]["RequestTimeout"];
+            412: components["responses"]["PreconditionFailed"];
             413: components["responses"]["PayloadTooLarge"];
             414: components["responses"]["URITooLong"];
             415: components["responses"]["UnsupportedMediaType"];
@@ -1486,7 +1573,13 @@ export interface operations {
     completeTask: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /**
+                 * @description Only if the ETag is one of these; otherwise 412
+                 * @example "3"
+                 */
+                "if-match"?: string;
+            };
             path: {
                 /**
                  * @description The task
@@ -1505,6 +1598,8 @@ export interface operations {
             /** @description The task as it is now */
             200: {
                 headers: {
+                    /** @description Of this version, for If-Match and If-None-Match */
+                    ETag?: string;
                     "X-Request-Id": components["headers"]["X-Request-Id"];
                     "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
                     "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
@@ -1520,6 +1615,7 @@ export interface operations {
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
             408: components["responses"]["RequestTimeout"];
+            412: components["responses"]["PreconditionFailed"];
             413: components["responses"]["PayloadTooLarge"];
             414: components["responses"]["URITooLong"];
             415: components["responses"]["UnsupportedMediaType"];
@@ -1607,7 +1703,13 @@ export interface operations {
     createTaskOf: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /**
+                 * @description Of a request that may be repeated: within 24 hours it is done once, and answered the same
+                 * @example "8e03978e-40d5-43dd-bc93-6894a57f9324"
+                 */
+                "idempotency-key"?: string;
+            };
             path: {
                 /** @description The token's own user; another is 403 */
                 user_id: string;
@@ -1625,6 +1727,10 @@ export interface operations {
                 headers: {
                     /** @description Its path */
                     Location?: string;
+                    /** @description Of this version, for If-Match and If-None-Match */
+                    ETag?: string;
+                    /** @description `true`: it was made before, under the same key */
+                    "Idempotency-Replayed"?: string;
                     "X-Request-Id": components["headers"]["X-Request-Id"];
                     "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
                     "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
@@ -1693,7 +1799,18 @@ export interface operations {
     getTaskOf: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /**
+                 * @description Only if the ETag is one of these; otherwise 412
+                 * @example "3"
+                 */
+                "if-match"?: string;
+                /**
+                 * @description Only if the ETag is none of these; otherwise 304
+                 * @example "3"
+                 */
+                "if-none-match"?: string;
+            };
             path: {
                 /** @description The token's own user; another is 403 */
                 user_id: string;
@@ -1710,6 +1827,8 @@ export interface operations {
             /** @description The task */
             200: {
                 headers: {
+                    /** @description Of this version, for If-Match and If-None-Match */
+                    ETag?: string;
                     "X-Request-Id": components["headers"]["X-Request-Id"];
                     "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
                     "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
@@ -1720,11 +1839,25 @@ export interface operations {
                     "application/json": components["schemas"]["Task"];
                 };
             };
+            /** @description Its ETag is one of those in If-None-Match */
+            304: {
+                headers: {
+                    /** @description Of this version, for If-Match and If-None-Match */
+                    ETag?: string;
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
             408: components["responses"]["RequestTimeout"];
+            412: components["responses"]["PreconditionFailed"];
             414: components["responses"]["URITooLong"];
             417: components["responses"]["ExpectationFailed"];
             422: components["responses"]["UnprocessableEntity"];
@@ -1737,7 +1870,13 @@ export interface operations {
     replaceTaskOf: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /**
+                 * @description Only if the ETag is one of these; otherwise 412
+                 * @example "3"
+                 */
+                "if-match"?: string;
+            };
             path: {
                 /** @description The token's own user; another is 403 */
                 user_id: string;
@@ -1758,6 +1897,8 @@ export interface operations {
             /** @description The task as it is now */
             200: {
                 headers: {
+                    /** @description Of this version, for If-Match and If-None-Match */
+                    ETag?: string;
                     "X-Request-Id": components["headers"]["X-Request-Id"];
                     "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
                     "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
@@ -1773,6 +1914,7 @@ export interface operations {
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
             408: components["responses"]["RequestTimeout"];
+            412: components["responses"]["PreconditionFailed"];
             413: components["responses"]["PayloadTooLarge"];
             414: components["responses"]["URITooLong"];
             415: components["responses"]["UnsupportedMediaType"];
@@ -1787,7 +1929,13 @@ export interface operations {
     deleteTaskOf: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /**
+                 * @description Only if the ETag is one of these; otherwise 412
+                 * @example "3"
+                 */
+                "if-match"?: string;
+            };
             path: {
                 /** @description The token's own user; another is 403 */
                 user_id: string;
@@ -1819,6 +1967,7 @@ export interface operations {
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
             408: components["responses"]["RequestTimeout"];
+            412: components["responses"]["PreconditionFailed"];
             413: components["responses"]["PayloadTooLarge"];
             414: components["responses"]["URITooLong"];
             415: components["responses"]["UnsupportedMediaType"];
@@ -1833,7 +1982,13 @@ export interface operations {
     updateTaskOf: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /**
+                 * @description Only if the ETag is one of these; otherwise 412
+                 * @example "3"
+                 */
+                "if-match"?: string;
+            };
             path: {
                 /** @description The token's own user; another is 403 */
                 user_id: string;
@@ -1854,6 +2009,8 @@ export interface operations {
             /** @description The task as it is now */
             200: {
                 headers: {
+                    /** @description Of this version, for If-Match and If-None-Match */
+                    ETag?: string;
                     "X-Request-Id": components["headers"]["X-Request-Id"];
                     "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
                     "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
@@ -1869,6 +2026,7 @@ export interface operations {
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
             408: components["responses"]["RequestTimeout"];
+            412: components["responses"]["PreconditionFailed"];
             413: components["responses"]["PayloadTooLarge"];
             414: components["responses"]["URITooLong"];
             415: components["responses"]["UnsupportedMediaType"];
@@ -1883,7 +2041,13 @@ export interface operations {
     toggleTaskOf: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /**
+                 * @description Only if the ETag is one of these; otherwise 412
+                 * @example "3"
+                 */
+                "if-match"?: string;
+            };
             path: {
                 /** @description The token's own user; another is 403 */
                 user_id: string;
@@ -1904,6 +2068,8 @@ export interface operations {
             /** @description The task as it is now */
             200: {
                 headers: {
+                    /** @description Of this version, for If-Match and If-None-Match */
+                    ETag?: string;
                     "X-Request-Id": components["headers"]["X-Request-Id"];
                     "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
                     "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
@@ -1919,6 +2085,7 @@ export interface operations {
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
             408: components["responses"]["RequestTimeout"];
+            412: components["responses"]["PreconditionFailed"];
             413: components["responses"]["PayloadTooLarge"];
             414: components["responses"]["URITooLong"];
             415: components["responses"]["UnsupportedMediaType"];
@@ -1933,7 +2100,13 @@ export interface operations {
     completeTaskOf: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /**
+                 * @description Only if the ETag is one of these; otherwise 412
+                 * @example "3"
+                 */
+                "if-match"?: string;
+            };
             path: {
                 /** @description The token's own user; another is 403 */
                 user_id: string;
@@ -1954,6 +2127,8 @@ export interface operations {
             /** @description The task as it is now */
             200: {
                 headers: {
+                    /** @description Of this version, for If-Match and If-None-Match */
+                    ETag?: string;
                     "X-Request-Id": components["headers"]["X-Request-Id"];
                     "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
                     "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
@@ -1969,6 +2144,7 @@ export interface operations {
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
             408: components["responses"]["RequestTimeout"];
+            412: components["responses"]["PreconditionFailed"];
             413: components["responses"]["PayloadTooLarge"];
             414: components["responses"]["URITooLong"];
             415: components["responses"]["UnsupportedMediaType"];
