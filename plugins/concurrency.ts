@@ -16,7 +16,7 @@ declare module 'fastify' {
 // Browsers open six connections to a host; a server that renders pages for a user may open dozens.
 const AT_ONCE = 8
 const WAITING = 100
-const WAIT_MS = 1_000
+const WAIT_MS = 3_000
 
 /** The requests of one user. */
 interface Requests {

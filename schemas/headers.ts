@@ -1,3 +1,4 @@
+// No examples: Swagger UI would send them.
 import { Type } from '@sinclair/typebox'
 
 /** RFC 9110, 13.1.1. */
@@ -6,8 +7,7 @@ export const IfMatch = Type.Object({
     Type.String({
       pattern: '^(\\*|[ \\t,]*(W/)?"[^"]*"([ \\t]*,[ \\t,]*(W/)?"[^"]*")*[ \\t,]*)$',
       'x-message': 'must be * or a list of ETags, each in double quotes',
-      description: 'Only if the ETag is one of these; otherwise 412',
-      examples: ['"3"'],
+      description: 'Only if the ETag is one of these, such as "3"; otherwise 412',
     }),
   ),
 })
@@ -15,7 +15,7 @@ export const IfMatch = Type.Object({
 /** RFC 9110, 13.1.2. */
 export const IfNoneMatch = Type.Object({
   'if-none-match': Type.Optional(
-    Type.String({ description: 'Only if the ETag is none of these; otherwise 304', examples: ['"3"'] }),
+    Type.String({ description: 'Only if the ETag is none of these, such as "3"; otherwise 304' }),
   ),
 })
 
@@ -26,8 +26,7 @@ export const IdempotencyKey = Type.Object({
       pattern: '^("([!#-\\[\\]-~]|\\\\["\\\\]){1,255}"|[!#-~][!-~]{0,254})$',
       'x-message': 'must be 1 to 255 visible ASCII characters, in double quotes or without any',
       description:
-        'Of a request that may be repeated: within 24 hours it is done once, and answered the same',
-      examples: ['"8e03978e-40d5-43dd-bc93-6894a57f9324"'],
+        'A UUID, for one: a request that is repeated with it within 24 hours is done once, and answered the same',
     }),
   ),
 })

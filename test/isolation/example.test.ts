@@ -28,9 +28,11 @@ t.test('the examples of docs/isolation.md work as written, and the walls and tes
     WALK_ONLY: '/notes,/projects',
     ...COMPILED,
   }
+  // tap would load itself into the children.
+  const NODE_OPTIONS = `NODE_OPTIONS=${COMPILED.NODE_OPTIONS}`
   const node = (...args: string[]) => {
     try {
-      return execFileSync(process.execPath, args, {
+      return execFileSync('env', [NODE_OPTIONS, process.execPath, ...args], {
         cwd: folder,
         encoding: 'utf8',
         env,
