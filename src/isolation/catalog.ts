@@ -18,8 +18,11 @@ export interface Expected {
 
 /** A difference between the catalog and the declaration. */
 export interface CatalogFault {
-  /** `grant`: statements fail, because a role lacks a right. `isolation`: a wall is open, or may be. */
-  kind: 'grant' | 'isolation'
+  /**
+   * `grant`: statements fail, because a role lacks a right. `isolation`: a wall is open, or may be. `undeclared`: so it
+   * is, unless what stands there belongs to a newer declaration.
+   */
+  kind: 'grant' | 'isolation' | 'undeclared'
   /** What is wrong, in a sentence. */
   fault: string
   /** The SQL that repairs it, or what to do instead. */
@@ -93,7 +96,7 @@ const TABLES: Check[] = [
     from declared as d join pg_rewrite on ev_class = d.oid`,
 
   ({ columns, foreign }) => sql`
-    select 'isolation', format('Table %s has the column %s, but is not declared.', relname, attname),
+    select 'undeclared', format('Table %s has the column %s, but is not declared.', relname, attname),
       'Declare it as a table of users, or as one of another service.'
     from pg_class as c join pg_attribute on attrelid = c.oid
     where relnamespace = current_schema()::regnamespace and relkind in ('r', 'p', 'f') and not relispartition
@@ -181,7 +184,7 @@ const ROLES: Check[] = [
 
   // Everything else that they reach: the other role's tables, views (which run with their owner's rights), partitions.
   () => sql`
-    select 'isolation',
+    select 'undeclared',
       format('Role %s may %s in %s, which is not declared for it.', name, string_agg(verb, ', '), c.oid::regclass),
       format('revoke %s on %s from %I, public;', string_agg(verb, ', '), c.oid::regclass, name)
     from role, pg_class as c, unnest(${RIGHTS} || array['truncate', 'references', 'trigger']) as verb

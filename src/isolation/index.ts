@@ -8,6 +8,7 @@
 //
 // A scope binds statements to its owner; a Runner accepts only such statements.
 
+export type { CatalogFault } from './catalog.ts'
 export { type Declaration, prove, UnscopedStatementError } from './guard/index.ts'
 export { isolate, type IsolateOptions, type OwnedTable } from './isolate.ts'
 export { Owner } from './owner.ts'

@@ -1,6 +1,7 @@
 import { type Kysely, sql } from 'kysely'
 import { type Migration, Migrator } from 'kysely/migration'
 import type { Database } from '../database/index.ts'
+import type { CatalogFault } from '../isolation/index.ts'
 import { unavailable } from '../problem.ts'
 import { isolation } from '../tables.ts'
 import * as tasks from './0001_tasks.ts'
@@ -28,7 +29,7 @@ export function migrate(database: Database, login?: string): Promise<string[]> {
     const { error, results = [] } = await migrator.migrateToLatest()
     if (error) throw error
     if (database.rls) await isolation.grantRoles(db, login)
-    // For isMigrated().
+    // For compareSchema().
     if (login) await sql`grant select on kysely_migration to ${sql.id(login)}`.execute(db)
     return results.map(({ migrationName }) => migrationName)
   })
@@ -41,16 +42,16 @@ export function migrate(database: Database, login?: string): Promise<string[]> {
  * @returns a function that throws HttpProblem 503, and says which of these fails
  */
 export function readinessOf(database: Database): () => Promise<void> {
-  let migrated = false // once true it stays so
   let underWay: Promise<void> | undefined
 
   const check = () =>
     database.check(async (db, run) => {
       await refuseReadOnly(db, database.writesHang)
-      migrated ||= await isMigrated(db)
-      if (!migrated) throw unavailable('not_migrated', 'The database lacks migrations. Run: npm run migrate')
+      const schema = await compareSchema(db)
+      if (schema === 'older')
+        throw unavailable('not_migrated', 'The database lacks migrations. Run: npm run migrate')
       const faults = await isolation.compareCatalog(db, database.rls)
-      const broken = faults.filter(({ kind }) => kind === 'isolation')
+      const broken = faults.filter(isBroken(schema))
       if (broken.length > 0) {
         const cause = new Error(broken.map(({ fault, repair }) => `${fault} ${repair}`).join(' '))
         throw unavailable(
@@ -65,7 +66,7 @@ export function readinessOf(database: Database): () => Promise<void> {
         const detail = 'The login may not take the roles that statements run under. Run: npm run doctor'
         throw unavailable('role_missing', detail, error)
       })
-      if (faults.length > 0) {
+      if (faults.some(({ kind }) => kind === 'grant')) {
         throw unavailable('role_missing', 'A role lacks rights on its tables. Run: npm run doctor')
       }
     })
@@ -92,10 +93,9 @@ async function refuseReadOnly(db: Kysely<never>, writesHang: boolean): Promise<v
 /** What is wrong with the schema, one sentence each, with the SQL or command that repairs it; empty if all is well. */
 export function diagnose(database: Database): Promise<string[]> {
   return database.asLogin(async (db) => {
-    if (!(await isMigrated(db))) return ['The database lacks migrations. Run: npm run migrate']
-    const faults = (await isolation.compareCatalog(db, database.rls)).filter(
-      ({ kind }) => kind === 'isolation',
-    )
+    const schema = await compareSchema(db)
+    if (schema === 'older') return ['The database lacks migrations. Run: npm run migrate']
+    const faults = (await isolation.compareCatalog(db, database.rls)).filter(isBroken(schema))
     const grants = database.rls ? await isolation.missingGrants(db) : []
     return [
       ...faults.map(({ fault, repair }) => `${fault} ${repair}`),
@@ -104,8 +104,10 @@ export function diagnose(database: Database): Promise<string[]> {
   }, database.statementTimeout)
 }
 
-/** Whether every migration that this code knows has been run. A newer schema counts, because deploys overlap. */
-async function isMigrated(db: Kysely<any>): Promise<boolean> {
+type Schema = 'older' | 'same' | 'newer'
+
+/** Compares the migrations that were run with those that this code knows. A newer schema will do: deploys overlap. */
+async function compareSchema(db: Kysely<any>): Promise<Schema> {
   const { rows } = await sql<{ name: string }>`select name from kysely_migration`
     .execute(db)
     .catch((error) => {
@@ -113,5 +115,13 @@ async function isMigrated(db: Kysely<any>): Promise<boolean> {
       throw error
     })
   const done = new Set(rows.map(({ name }) => name))
-  return Object.keys(migrations).every((name) => done.has(name))
+  const known = Object.keys(migrations)
+  if (!known.every((name) => done.has(name))) return 'older'
+  return done.size > known.length ? 'newer' : 'same'
 }
+
+/** Whether a fault opens a wall. Tables that a newer release has made are for that release to declare and to check. */
+const isBroken =
+  (schema: Schema) =>
+  ({ kind }: CatalogFault): boolean =>
+    kind === 'isolation' || (kind === 'undeclared' && schema !== 'newer')

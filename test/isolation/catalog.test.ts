@@ -294,3 +294,16 @@ t.test('a login that owns nothing', { skip: !TEST_DATABASE_URL && 'needs TEST_DA
     t.equal((await app.inject('/ready')).statusCode, 503, 'and it is not ready')
   }
 })
+
+t.test('a table of a newer release keeps no instance of this one from being ready', async (t) => {
+  const db = await openDatabase(t)
+  const ready = readinessOf(db)
+  const made = `create table labels (user_id text, id int, primary key (user_id, id));
+    grant select on labels to taskward_user`
+  await db.asLogin((login) => runAll(login, made))
+  await t.rejects(ready(), { code: 'isolation_broken' }, 'a table that no release has made')
+  await db.asLogin((login) => runAll(login, `insert into kysely_migration values ('9999_labels', 'now')`))
+  await t.resolves(ready(), 'one of a migration that is not known here')
+  await db.asLogin((login) => runAll(login, 'alter table tasks no force row level security'))
+  await t.rejects(ready(), { code: 'isolation_broken' }, 'its own tables are compared all the same')
+})
