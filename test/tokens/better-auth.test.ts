@@ -299,7 +299,8 @@ t.test('keys are rotated while both run', async (t) => {
   await refuses(t, call, first, 'and now it is')
   await accepts(t, call, second)
   tick(601)
-  t.notOk((await auth.keyIds()).includes(kid(second)), 'the second key is no longer published')
+  const fourth = await user.token() // until it has a key again, Better Auth publishes none: known ones then stay
+  t.same(await auth.keyIds(), [kid(fourth)], 'the second key is no longer published')
   await refuses(t, call, second, 'a key is trusted for ten minutes after it was last seen')
 })
 
