@@ -17,18 +17,30 @@ declare module 'fastify' {
 const AT_ONCE = 8
 const WAITING = 100
 const WAIT_MS = 3_000
+const WATCH_MS = 100
+
+/** A request that waits for its turn. */
+interface Waiting {
+  readonly since: number
+  start(): void
+  refuse(error: Error): void
+}
 
 /** The requests of one user. */
 interface Requests {
   readonly running: Set<ServerResponse>
-  /** What starts those that wait. */
-  readonly waiting: Map<ServerResponse, () => void>
+  readonly waiting: Map<ServerResponse, Waiting>
 }
 
 /** Keeps the requests of one user from crowding out others, and their unread answers from filling the memory. */
 export default fp(
   async (app) => {
     const users = new Map<string, Requests>()
+    // One timer for all: one for each would keep each request in memory for as long.
+    const watch = setInterval(() => {
+      for (const { waiting } of users.values()) refuseLate(waiting)
+    }, WATCH_MS).unref()
+    app.addHook('onClose', async () => clearInterval(watch))
 
     app.decorate('limitConcurrency', async ({ user: { id } }, { raw: response }) => {
       if (response.destroyed) return new Promise(() => {}) // its client has gone: it never runs
@@ -50,7 +62,7 @@ export default fp(
 )
 
 function startNext({ running, waiting }: Requests): void {
-  for (const [response, start] of waiting) {
+  for (const [response, { start }] of waiting) {
     if (running.size >= AT_ONCE) return
     waiting.delete(response)
     running.add(response)
@@ -58,13 +70,18 @@ function startNext({ running, waiting }: Requests): void {
   }
 }
 
+function refuseLate(waiting: Requests['waiting']): void {
+  const latest = performance.now() - WAIT_MS
+  for (const [response, { since, refuse }] of waiting) {
+    if (since > latest) return // they are in order of arrival
+    waiting.delete(response)
+    refuse(unavailable('busy', 'Earlier requests of yours take too long. Try again shortly.'))
+  }
+}
+
 /** Waits until one that runs has ended. */
 function turn({ waiting }: Requests, response: ServerResponse): Promise<void> {
   return new Promise((start, refuse) => {
-    waiting.set(response, start)
-    setTimeout(() => {
-      if (waiting.delete(response))
-        refuse(unavailable('busy', 'Earlier requests of yours take too long. Try again shortly.'))
-    }, WAIT_MS)
+    waiting.set(response, { since: performance.now(), start, refuse })
   })
 }
