@@ -1,16 +1,51 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import pLimit from 'p-limit'
+import { ScopedStatement, type Statement, type UserScope } from './isolation/index.ts'
 
 // To parse and write a thousand rows takes this process some milliseconds, in which it does nothing else.
 const LARGE = 100
 const AT_ONCE = 2
+// One that takes longer waits for the database, and meanwhile keeps this process from nothing.
+const TURN_MS = 1_000
 
 const turns = pLimit(AT_ONCE)
+// The last large one of each user: the next one queues up behind it.
+const lastOf = new Map<string | undefined, Promise<void>>()
 
 /**
- * Reads a page of rows: a small one at once, a large one after the large ones before it, whosever they are. So the
- * requests of others need not wait for more than a few pages.
+ * Reads a page of rows: a small one at once, a large one in its turn. The users with large ones take turns, so that the
+ * requests of one need not wait for more than a page of each other, however many they have asked for and left behind.
  * @param limit the most rows that it may have
  */
-export function readPage<T>(limit: number, read: () => Promise<T>): Promise<T> {
-  return limit > LARGE ? turns(read) : read()
+export async function readPage<Values, Row>(
+  scope: UserScope,
+  limit: number,
+  statement: Statement<Values, Row, 'owner'>,
+  values: Values,
+): Promise<Row[]> {
+  if (limit <= LARGE) return scope.all(statement, values)
+  const user = ScopedStatement.ownerOf(scope.bind(statement, values))
+  const before = lastOf.get(user)
+  return new Promise((resolve) => {
+    const turn = async () => {
+      const rows = scope.all(statement, values)
+      resolve(rows)
+      const taken = new AbortController()
+      const late = sleep(TURN_MS, undefined, taken).catch(() => {})
+      await Promise.race([
+        rows.then(
+          () => {},
+          () => {},
+        ),
+        late,
+      ])
+      taken.abort()
+    }
+    const last = Promise.resolve(before)
+      .then(() => turns(turn))
+      .finally(() => {
+        if (lastOf.get(user) === last) lastOf.delete(user)
+      })
+    lastOf.set(user, last)
+  })
 }

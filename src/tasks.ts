@@ -122,11 +122,9 @@ export class Tasks {
       limit: limit + 1,
       skip,
     }
-    const tasks = await readPage(limit, () =>
-      completed === undefined
-        ? this.#scope.all(list, page)
-        : this.#scope.all(listByCompleted, { ...page, completed }),
-    )
+    const tasks = await (completed === undefined
+      ? readPage(this.#scope, limit, list, page)
+      : readPage(this.#scope, limit, listByCompleted, { ...page, completed }))
     if (tasks.length <= limit) return { tasks }
     tasks.length = limit
     return { tasks, next: cursorOf(tasks[limit - 1] as Task) }

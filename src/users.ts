@@ -55,12 +55,12 @@ export class UserData {
 
   /** The user's rows of one table, last key first: each page is read when it is asked for. */
   async *#pages({ firstPage, nextPage, key }: OwnedTable): AsyncGenerator<Record<string, unknown>[]> {
-    let page = await readPage(PAGE, () => this.#scope.all(firstPage, { limit: PAGE }))
+    let page = await readPage(this.#scope, PAGE, firstPage, { limit: PAGE })
     while (page.length > 0) {
       yield page
       if (page.length < PAGE) return
       const after = page.at(-1)?.[key]
-      page = await readPage(PAGE, () => this.#scope.all(nextPage, { limit: PAGE, after }))
+      page = await readPage(this.#scope, PAGE, nextPage, { limit: PAGE, after })
     }
   }
 }

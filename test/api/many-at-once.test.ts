@@ -104,6 +104,37 @@ t.test('large lists take turns, small ones do not wait for them', async (t) => {
   t.same(new Set(statusesOf(await Promise.all([...large, ...small]))), new Set([200]), 'all are answered')
 })
 
+t.test('the large lists that a user has left behind hold up nobody else', async (t) => {
+  const { app, gate, hold } = await start(t)
+  const { port } = await serve(app)
+  const [ada, bob] = [await identity(), await identity()]
+  hold()
+  for (let i = 0; i < 6; i++) {
+    const socket = connect(port, '127.0.0.1')
+    socket.write(head('GET /todos?limit=101 HTTP/1.1', `Authorization: Bearer ${ada.token}`))
+    await sleep(20)
+    socket.destroy()
+  }
+  while ((await connectionsOf(app)) > 0) await sleep(10)
+  t.equal(gate.sent, 1, 'one is read')
+  const large = get(app, bob, '/todos?limit=101')
+  await sleep(100)
+  t.equal(gate.sent, 2, "and another user's at once")
+  gate.letGo()
+  t.equal((await large).statusCode, 200, 'which is answered')
+})
+
+t.test('a large list that waits for the database holds up no other for long', async (t) => {
+  const { app, gate, hold } = await start(t)
+  const users = await Promise.all(times(5, () => identity()))
+  hold()
+  const large = users.map((user) => get(app, user, '/todos?limit=101'))
+  for (let i = 0; i < 100 && gate.sent < 5; i++) await sleep(100)
+  t.equal(gate.sent, 5, 'all are asked for in the end')
+  gate.letGo()
+  t.same(new Set(statusesOf(await Promise.all(large))), new Set([200]), 'and answered')
+})
+
 t.test('a user is sent one export at a time, and read as fast as it is taken', async (t) => {
   const { app, gate } = await start(t)
   const { port } = await serve(app)
