@@ -52,7 +52,8 @@ export default fp(
         // After the other events that have come: their clients may have gone as well.
         if (running.delete(response) && waiting.size > 0) setImmediate(startNext, requests)
         waiting.delete(response)
-        if (running.size === 0 && waiting.size === 0) users.delete(id)
+        // One that was refused may close when the others are long gone, and new ones have come.
+        if (running.size === 0 && waiting.size === 0 && users.get(id) === requests) users.delete(id)
       })
       if (running.size < AT_ONCE && waiting.size === 0) running.add(response)
       else await turn(requests, response)

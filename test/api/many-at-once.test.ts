@@ -1,6 +1,8 @@
 import { connect } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
+import Fastify, { type FastifyRequest } from 'fastify'
 import t, { type Test } from 'tap'
+import concurrency from '../../plugins/concurrency.ts'
 import type { Database } from '../../src/database/index.ts'
 import { addTasks } from '../helper/accounts.ts'
 import { type App, build, type Identity, identity } from '../helper/app.ts'
@@ -88,6 +90,42 @@ t.test('who waits for too long is told so', async (t) => {
   t.strictSame(refusal(await get(app, ada)), [503, 'busy'], 'the ninth')
   gate.letGo()
   t.same(new Set(statusesOf(await Promise.all(answers))), new Set([200]), 'the others are answered')
+})
+
+t.test('an answer that is read late lets no more run', async (t) => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  const [refused, read] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+  const gate = { running: 0, run: Promise.withResolvers<void>() }
+  app.decorateRequest('user', { getter: () => ({ id: 'ada' }) as never })
+  await app.register(concurrency)
+  app.addHook('onRequest', app.limitConcurrency)
+  const onSend = async ({ headers }: FastifyRequest) => {
+    if (!headers['x-late']) return
+    refused.resolve()
+    await read.promise
+  }
+  app.get('/', { onSend }, async () => {
+    gate.running += 1
+    await gate.run.promise.finally(() => (gate.running -= 1))
+    return 'done'
+  })
+  const run = () => times(8, () => app.inject('/'))
+  const first = run()
+  const late = app.inject({ url: '/', headers: { 'x-late': '1' } })
+  await refused.promise
+  gate.run.resolve()
+  await Promise.all(first)
+  gate.run = Promise.withResolvers()
+  const second = run()
+  await sleep(50)
+  read.resolve()
+  t.equal((await late).statusCode, 503, 'one waited for too long')
+  const third = run()
+  await sleep(50)
+  t.equal(gate.running, 8, 'eight run, whenever its answer is read')
+  gate.run.resolve()
+  t.same(new Set(statusesOf(await Promise.all([...second, ...third]))), new Set([200]), 'all are answered')
 })
 
 t.test('large lists take turns, small ones do not wait for them', async (t) => {
