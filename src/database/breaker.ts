@@ -53,7 +53,7 @@ export class Breaker {
     if (fault && !this.#fault && performance.now() > next + BUSY_MS) return this.#ask()
     const changes = Boolean(fault) !== Boolean(this.#fault)
     this.#fault = fault
-    if (fault) this.#next = setTimeout(() => void this.#ask(), next - performance.now()).unref()
+    if (fault) this.#next = setTimeout(() => void this.#ask(), Math.max(next - performance.now(), 0)).unref()
     else this.#probing = false
     if (changes) this.#onChange(fault)
   }

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import { connect, type Database } from '../../src/database/index.ts'
+import { Breaker, connect, type Database } from '../../src/database/index.ts'
 import { build, identity } from '../helper/app.ts'
 import { databaseUrl, migratedUrl } from '../helper/database.ts'
 import { refusal } from '../helper/http.ts'
@@ -68,4 +68,22 @@ t.test('/ready waits for no request', { skip }, async (t) => {
   t.ok(left > 20, `while ${left} of 40 statements, of half a second each, are under way`)
   database.interrupt()
   await over
+})
+
+t.test('while a probe takes long, nothing is said on standard error', async (t) => {
+  const warnings: string[] = []
+  const listen = ({ name }: Error) => void warnings.push(name)
+  process.on('warning', listen)
+  t.teardown(() => process.off('warning', listen))
+  let probes = 0
+  const breaker = new Breaker(async () => {
+    probes += 1
+    await sleep(1_100)
+    throw new Error('no answer')
+  })
+  t.teardown(() => breaker.close())
+  breaker.suspect()
+  await sleep(2_000)
+  t.equal(probes, 2, 'the next one follows at once')
+  t.same(warnings, [], 'Node.js warns of no negative time')
 })
