@@ -8,7 +8,8 @@ import { isConnectionFault } from './faults.ts'
 // Invariants
 //   M1  A batch runs on one connection, and sends all its queries before its first await.
 //   M2  A connection carries at most `capacity` batches of one kind, reads or writes, and never of both.
-//   M3  No further batch is written to a connection whose oldest batch was sent more than SLOW_MS ago.
+//   M3  No further batch is written to a connection that has been silent for SILENT_MS, or whose oldest batch was sent
+//       more than SLOW_MS ago.
 //   M4  A user has at most half as many writes under way as there are connections. While one of a user's reads or
 //       writes is slow, the user has at most a quarter of that kind.
 //   M5  Waiting batches are served in order of arrival, but for those that M4 holds back, as soon as a connection of
@@ -20,7 +21,7 @@ import { isConnectionFault } from './faults.ts'
 //
 // States of a connection
 //   (none)  ─ #open ─▶ idle ─ #take ─▶ shared ─ capacity reached ─▶ full
-//   shared, full ─ the oldest batch is slow ─▶ slow ─ it is answered ─▶ shared
+//   shared, full ─ silent, or the oldest batch is slow ─▶ slow ─ it is answered ─▶ shared
 //   slow ─ #cutLate, after a deadline ─▶ cut          shared ─ last answer ─▶ (back to the pool)
 //   any ─ the connection breaks ─▶ leaving ─ the last batch on it has failed ─▶ (gone)
 
@@ -30,6 +31,8 @@ interface Connection {
   readonly connecting: Promise<pg.PoolClient>
   /** Batches in flight, in the order in which PostgreSQL answers them. */
   readonly batches: Set<Batch>
+  /** When the last answer came. */
+  answered: number
 }
 
 /** A batch from its arrival to its answer; all times are those of performance.now(). */
@@ -59,7 +62,8 @@ interface Kind {
 }
 
 // Most batches take far less. What is sent behind one that takes longer would wait for it.
-const SLOW_MS = 20
+const SILENT_MS = 20
+const SLOW_MS = 100
 const WATCH_MS = 100
 
 /** Spreads batches over the connections of a pool. */
@@ -117,6 +121,7 @@ export class Multiplexer {
       throw error
     } finally {
       connection.batches.delete(batch)
+      connection.answered = performance.now()
       this.#leave(kind, batch)
       if (connection.batches.size === 0) this.#leaving.delete(connection)
       this.#admit(kind)
@@ -146,7 +151,7 @@ export class Multiplexer {
     let least: Connection | undefined
     for (const connection of kind.connections) {
       const { size } = connection.batches
-      if (size >= kind.capacity || isSlow(connection.batches, now)) continue
+      if (size >= kind.capacity || isSilent(connection, now) || isSlow(connection.batches, now)) continue
       if (!least || size < least.batches.size) least = connection
       if (size < kind.spreadAt) break
     }
@@ -178,7 +183,7 @@ export class Multiplexer {
     const open = this.#reads.connections.size + this.#writes.connections.size
     if (open >= this.#max || kind.connections.size >= Math.max(this.#max - 1, 1)) return undefined
     const connecting = this.#pool.connect()
-    const connection: Connection = { client: undefined, connecting, batches: new Set() }
+    const connection: Connection = { client: undefined, connecting, batches: new Set(), answered: 0 }
     connecting.then(
       (client) => (connection.client = client),
       () => kind.connections.delete(connection),
@@ -223,6 +228,12 @@ export class Multiplexer {
 
 function kindOf(options: Pick<Kind, 'spreadAt' | 'capacity' | 'share'>): Kind {
   return { ...options, connections: new Set(), waiting: new Set(), users: new Map() }
+}
+
+/** Whether nothing has come back for a while, although something was sent. */
+function isSilent({ batches, answered }: Connection, now: number): boolean {
+  const [oldest] = batches
+  return oldest?.sent !== undefined && Math.max(oldest.sent, answered) < now - SILENT_MS
 }
 
 /** Whether the first batch, which is the oldest, was sent long ago. */
