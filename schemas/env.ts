@@ -14,7 +14,7 @@ export const Env = Type.Object({
   ),
   BETTER_AUTH_SECRET: optional('secret shared with Better Auth, at least 32 bytes: accepts HS256 tokens'),
   BETTER_AUTH_SECRETS: optional(
-    'several secrets while rotating, newest first: "2:new,1:old" or "new,old". All verify, the first signs',
+    'several secrets while rotating: "2:new,1:old" or "old,new". All verify, the first signs',
   ),
   BETTER_AUTH_URL: optional('address of the Better Auth server: accepts the tokens of its jwt plugin'),
   JWKS_URL: optional('where the public keys are, if not at BETTER_AUTH_URL + /api/auth/jwks'),
@@ -91,7 +91,8 @@ export const Env = Type.Object({
   AUTH_RATE_LIMIT_MAX: Type.Integer({
     minimum: 1,
     default: 20,
-    description: 'sign-ins, sign-ups, refreshes and refused tokens of one address in RATE_LIMIT_WINDOW',
+    description:
+      'sign-ins, sign-ups and refreshes of one address in RATE_LIMIT_WINDOW, and as many refused tokens',
   }),
   REDIS_URL: optional('redis://… or rediss://…: shares the limits between instances'),
   TRUST_PROXY: optional(

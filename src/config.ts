@@ -5,7 +5,7 @@ import { parseOrigins } from './origins.ts'
 
 /** The environment, validated and parsed. */
 export interface Config extends Env {
-  /** HS256 secrets that tokens are verified with, newest first. */
+  /** HS256 secrets that tokens are verified with; the first signs. */
   secrets: string[]
   /** Signs the tokens of local accounts. */
   signingSecret?: string
