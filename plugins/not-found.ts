@@ -32,7 +32,8 @@ export default fp<NotFoundOptions>(
       const [path = '/'] = request.url.split('?', 1)
       const methods = METHODS.filter((method) => router.find(method, path))
       if (methods.length === 0 || methods.includes(request.method as HTTPMethod)) {
-        throw new HttpProblem(404, 'not_found', 'There is nothing at this path. The paths are listed at /.')
+        const where = app.config.DOCS === 'on' ? ' /openapi.json lists the paths.' : ''
+        throw new HttpProblem(404, 'not_found', `There is nothing at this path.${where}`)
       }
       const allow = [...methods, 'OPTIONS'].join(', ')
       if (request.method === 'OPTIONS') return reply.code(204).header('allow', allow).send()
