@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { parseEnv } from 'node:util'
 import Fastify from 'fastify'
 import t, { type Test } from 'tap'
 import env from '../../plugins/env.ts'
@@ -179,6 +180,16 @@ refused('production with neither', { BETTER_AUTH_SECRET: SECRET, NODE_ENV: 'prod
   'DATABASE_URL must be set',
   'FRONTEND_URL must be set',
 ])
+
+refused(
+  'production with the .env of npm run dev',
+  {
+    ...parseEnv(readFileSync(join(ROOT, '.env.example'), 'utf8')),
+    BETTER_AUTH_SECRET: SECRET,
+    NODE_ENV: 'production',
+  },
+  ['DATABASE_URL must be set', 'FRONTEND_URL must be set'],
+)
 
 t.test('the server prints exactly that, and exits with code 1', async (t) => {
   for (const variables of [
