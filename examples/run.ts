@@ -53,7 +53,12 @@ start('taskward', ['src/server.ts'], ROOT, {
 if (options.production) await once(next('build'), 'exit')
 if (!ending) next(options.production ? 'start' : 'dev', '--hostname', 'localhost', '--port', options.port)
 await Promise.all([answers(`${api}/ready`), answers(`${front}/sign-in`)])
-if (!ending) process.stdout.write(`\nOpen ${front} — Ctrl-C ends it. The API it uses: ${api}/docs\n\n`)
+if (!ending) {
+  process.stdout.write(
+    `\nOpen ${front} — Ctrl-C ends it. The API it uses: ${api}/docs\n` +
+      `A token to paste there: sign in, then open ${front}/api/auth/token\n\n`,
+  )
+}
 
 function readOptions() {
   try {
