@@ -38,8 +38,8 @@ const commands: Record<string, Command> = {
     const text = token === '-' ? await readAll(input) : token
     if (text?.trim() === '') throw new UsageError('--token is empty: no token came')
     let faults = 0
-    for await (const { check, advice, notes = [] } of examine(variables, text)) {
-      print(`${advice.length === 0 ? 'ok  ' : 'FAIL'} ${check}`)
+    for await (const { check, advice, notes = [], skipped } of examine(variables, text)) {
+      print(`${skipped ? '--  ' : advice.length === 0 ? 'ok  ' : 'FAIL'} ${check}`)
       for (const line of [...advice, ...notes]) print(`     ${line}`)
       faults += advice.length
     }

@@ -1,5 +1,5 @@
 import { type Config, ConfigError, readConfig, type Variables } from '../config.ts'
-import { connect } from '../database/index.ts'
+import { connect, DirectoryInUseError } from '../database/index.ts'
 import { diagnose } from '../migrations/index.ts'
 import { olderVariables } from '../older-variables.ts'
 import { parseOrigins } from '../origins.ts'
@@ -15,6 +15,8 @@ export interface Examination {
   advice: string[]
   /** What was found beside, good or bad. */
   notes?: string[]
+  /** Whether it could not be looked at, though nothing is wrong. */
+  skipped?: boolean
 }
 
 /**
@@ -58,6 +60,9 @@ async function examineDatabase({ databaseUrl, DATABASE_RLS }: Config): Promise<E
     const advice = await diagnose(database).finally(() => database.close())
     return { check, advice }
   } catch (error) {
+    // As while npm run dev runs, which is no fault.
+    if (error instanceof DirectoryInUseError)
+      return { check, advice: [], skipped: true, notes: [error.message] }
     return { check, advice: [explain(error as Error)] }
   }
 }

@@ -12,7 +12,7 @@ import {
 import { dirname, join, resolve } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { DataDirectoryError } from './faults.ts'
+import { DataDirectoryError, DirectoryInUseError } from './faults.ts'
 
 // Node.js cannot lock a file itself, but the SQLite that it contains does, for as long as a transaction is open. The
 // kernel ends the lock with the process, so that none is left behind by one that was killed.
@@ -29,7 +29,7 @@ const PAUSE_MS = 100
  * lock, and two processes would corrupt the files.
  *
  * @returns a function that releases the lock, which is held only as long as this function is referenced
- * @throws DataDirectoryError if it cannot be written, or another still uses it after three seconds
+ * @throws DataDirectoryError if it cannot be written; DirectoryInUseError if another still uses it after three seconds
  */
 export async function lockDirectory(directory: string): Promise<() => void> {
   const holder = join(directory, HOLDER)
@@ -55,7 +55,7 @@ export async function lockDirectory(directory: string): Promise<() => void> {
     )
   }
   if (!lock) {
-    throw new DataDirectoryError(
+    throw new DirectoryInUseError(
       `${nameIn(holder)} uses the database in ${directory}: stop it first, or set DATABASE_URL.`,
     )
   }

@@ -15,6 +15,9 @@ export class DataDirectoryError extends Error {
   override name = 'DataDirectoryError'
 }
 
+/** Another process uses the data directory. */
+export class DirectoryInUseError extends DataDirectoryError {}
+
 /** The disk has no room for what may have to be written; nothing was written. */
 export class StorageFullError extends Error {
   override name = 'StorageFullError'

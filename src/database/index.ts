@@ -6,6 +6,7 @@ export { Breaker } from './breaker.ts'
 export { connect, type Database, type DatabaseOptions } from './connect.ts'
 export {
   DataDirectoryError,
+  DirectoryInUseError,
   ForeignAnswerError,
   isPassingFault,
   OutcomeUnknownError,

@@ -4,9 +4,9 @@ import { exportJWK, generateKeyPair, SignJWT } from 'jose'
 import { examine } from '../../src/cli/index.ts'
 import type { Variables } from '../../src/config.ts'
 import { mint, SECRET } from '../helper/app.ts'
-import { NOWHERE, PASSWORD } from '../helper/child.ts'
+import { NOWHERE, PASSWORD, start } from '../helper/child.ts'
 import { command } from '../helper/commands.ts'
-import { migratedUrl } from '../helper/database.ts'
+import { embeddedUrl, migratedUrl } from '../helper/database.ts'
 import { freePort, listen } from '../helper/http.ts'
 import { hasRedis, REDIS_URL } from '../helper/redis.ts'
 
@@ -194,6 +194,17 @@ t.test('Redis', async (t) => {
   await t.test('that answers', { skip: !hasRedis && 'needs Redis' }, async (t) => {
     t.same((await found({ ...shared, REDIS_URL }, /^Redis/)).advice, [])
   })
+})
+
+t.test('an embedded database that is in use', async (t) => {
+  const DATABASE_URL = await embeddedUrl()
+  const { process } = await start(t, { DATABASE_URL })
+  const { code, stdout } = await command(['doctor'], { ...shared, DATABASE_URL })
+  t.equal(code, 0, 'exit code 0')
+  t.match(
+    stdout,
+    new RegExp(`^-- {3}database.*\n {5}Process ${process.pid} uses the database in .*: stop it first`, 'm'),
+  )
 })
 
 t.test('all is well', async (t) => {
