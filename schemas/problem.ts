@@ -27,7 +27,7 @@ export const CODES: Record<string, [status: number, detail: string]> = {
   url_too_long: [414, 'A part of the path is too long.'],
   unsupported_media_type: [415, 'Send the body as application/json.'],
   expectation_failed: [417, 'Of all expectations only 100-continue is met.'],
-  validation_failed: [422, 'title must have at most 255 characters (and 1 more)'],
+  validation_failed: [422, 'title must have at most 255 characters (and 1 more in errors)'],
   value_not_allowed: [422, 'A value is not allowed here.'],
   text_not_allowed: [422, 'A text has a character that cannot be stored, such as NUL.'],
   idempotency_key_reused: [422, 'This Idempotency-Key came with another body before.'],

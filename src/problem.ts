@@ -58,7 +58,7 @@ export function tooManyAtOnce(detail = 'Too many requests at once. Try again sho
 export function validationFailed(errors: [Fault, ...Fault[]]): HttpProblem {
   const [{ loc, msg }, ...others] = errors
   const place = (loc.length > 1 ? loc.slice(1) : loc).join('.').slice(0, 100)
-  const more = others.length > 0 ? ` (and ${others.length} more)` : ''
+  const more = others.length > 0 ? ` (and ${others.length} more in errors)` : ''
   return new HttpProblem(422, 'validation_failed', `${place} ${msg}${more}`, { errors })
 }
 

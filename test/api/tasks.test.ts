@@ -281,7 +281,7 @@ t.test('values at their bounds', async (t) => {
     const ofBody = (payload: object) => detail({ method: 'POST', payload })
     for (const [payload, sentence] of [
       [{ title: 'x'.repeat(256) }, 'title must have at most 255 characters'],
-      [{ title: 'x'.repeat(256), colour: 'red' }, 'colour is unknown (and 1 more)'],
+      [{ title: 'x'.repeat(256), colour: 'red' }, 'colour is unknown (and 1 more in errors)'],
       [{ title: ' ' }, 'title must not be blank, or hold NUL or half of a surrogate pair'],
       [{ title: 'a\0' }, 'title must not be blank, or hold NUL or half of a surrogate pair'],
       [{ title: 'a\ud800' }, 'title must not be blank, or hold NUL or half of a surrogate pair'],
