@@ -1197,10 +1197,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /**
-                 * @description Of a request that may be repeated: within 24 hours it is done once, and answered the same
-                 * @example "8e03978e-40d5-43dd-bc93-6894a57f9324"
-                 */
+                /** @description A UUID, for one: a request that is repeated with it within 24 hours is done once, and answered the same */
                 "idempotency-key"?: string;
             };
             path?: never;
@@ -1283,15 +1280,9 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /**
-                 * @description Only if the ETag is one of these; otherwise 412
-                 * @example "3"
-                 */
+                /** @description Only if the ETag is one of these, such as "3"; otherwise 412 */
                 "if-match"?: string;
-                /**
-                 * @description Only if the ETag is none of these; otherwise 304
-                 * @example "3"
-                 */
+                /** @description Only if the ETag is none of these, such as "3"; otherwise 304 */
                 "if-none-match"?: string;
             };
             path: {
@@ -1352,10 +1343,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /**
-                 * @description Only if the ETag is one of these; otherwise 412
-                 * @example "3"
-                 */
+                /** @description Only if the ETag is one of these, such as "3"; otherwise 412 */
                 "if-match"?: string;
             };
             path: {
@@ -1409,10 +1397,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /**
-                 * @description Only if the ETag is one of these; otherwise 412
-                 * @example "3"
-                 */
+                /** @description Only if the ETag is one of these, such as "3"; otherwise 412 */
                 "if-match"?: string;
             };
             path: {
@@ -1460,10 +1445,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /**
-                 * @description Only if the ETag is one of these; otherwise 412
-                 * @example "3"
-                 */
+                /** @description Only if the ETag is one of these, such as "3"; otherwise 412 */
                 "if-match"?: string;
             };
             path: {
@@ -1517,10 +1499,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /**
-                 * @description Only if the ETag is one of these; otherwise 412
-                 * @example "3"
-                 */
+                /** @description Only if the ETag is one of these, such as "3"; otherwise 412 */
                 "if-match"?: string;
             };
             path: {
@@ -1574,10 +1553,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /**
-                 * @description Only if the ETag is one of these; otherwise 412
-                 * @example "3"
-                 */
+                /** @description Only if the ETag is one of these, such as "3"; otherwise 412 */
                 "if-match"?: string;
             };
             path: {
@@ -1704,10 +1680,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /**
-                 * @description Of a request that may be repeated: within 24 hours it is done once, and answered the same
-                 * @example "8e03978e-40d5-43dd-bc93-6894a57f9324"
-                 */
+                /** @description A UUID, for one: a request that is repeated with it within 24 hours is done once, and answered the same */
                 "idempotency-key"?: string;
             };
             path: {
@@ -1800,15 +1773,9 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /**
-                 * @description Only if the ETag is one of these; otherwise 412
-                 * @example "3"
-                 */
+                /** @description Only if the ETag is one of these, such as "3"; otherwise 412 */
                 "if-match"?: string;
-                /**
-                 * @description Only if the ETag is none of these; otherwise 304
-                 * @example "3"
-                 */
+                /** @description Only if the ETag is none of these, such as "3"; otherwise 304 */
                 "if-none-match"?: string;
             };
             path: {
@@ -1871,10 +1838,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /**
-                 * @description Only if the ETag is one of these; otherwise 412
-                 * @example "3"
-                 */
+                /** @description Only if the ETag is one of these, such as "3"; otherwise 412 */
                 "if-match"?: string;
             };
             path: {
@@ -1930,10 +1894,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /**
-                 * @description Only if the ETag is one of these; otherwise 412
-                 * @example "3"
-                 */
+                /** @description Only if the ETag is one of these, such as "3"; otherwise 412 */
                 "if-match"?: string;
             };
             path: {
@@ -1983,10 +1944,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /**
-                 * @description Only if the ETag is one of these; otherwise 412
-                 * @example "3"
-                 */
+                /** @description Only if the ETag is one of these, such as "3"; otherwise 412 */
                 "if-match"?: string;
             };
             path: {
@@ -2042,10 +2000,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /**
-                 * @description Only if the ETag is one of these; otherwise 412
-                 * @example "3"
-                 */
+                /** @description Only if the ETag is one of these, such as "3"; otherwise 412 */
                 "if-match"?: string;
             };
             path: {
@@ -2101,10 +2056,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /**
-                 * @description Only if the ETag is one of these; otherwise 412
-                 * @example "3"
-                 */
+                /** @description Only if the ETag is one of these, such as "3"; otherwise 412 */
                 "if-match"?: string;
             };
             path: {
