@@ -32,13 +32,7 @@ export async function readPage<Values, Row>(
       resolve(rows)
       const taken = new AbortController()
       const late = sleep(TURN_MS, undefined, taken).catch(() => {})
-      await Promise.race([
-        rows.then(
-          () => {},
-          () => {},
-        ),
-        late,
-      ])
+      await Promise.race([Promise.allSettled([rows]), late])
       taken.abort()
     }
     const last = Promise.resolve(before)

@@ -2,24 +2,11 @@ import { sql } from 'kysely'
 import t from 'tap'
 import { prove, type ScopedStatement } from '../../src/isolation/index.ts'
 import { isolation } from '../../src/tables.ts'
-import '../../src/tasks.ts'
 import { database } from '../helper/database.ts'
 import { scopeOf } from '../helper/sql.ts'
+import { TASK_VALUES } from '../helper/statements.ts'
 
-const values = {
-  id: 7,
-  before: 1_000_000,
-  after: 1_000_000,
-  skip: 0,
-  limit: 10,
-  title: 'x',
-  description: null,
-  completed: true,
-  setsDescription: false,
-  versions: null,
-  key: 'k',
-  request: 'r',
-}
+const values = { ...TASK_VALUES, after: 1_000_000, key: 'k', request: 'r' }
 
 interface Plan {
   'Node Type': string

@@ -1,9 +1,8 @@
 import pg from 'pg'
 import t from 'tap'
-import { isolation } from '../../src/tables.ts'
-import '../../src/tasks.ts'
 import { database, databaseUrl } from '../helper/database.ts'
 import { scopeOf } from '../helper/sql.ts'
+import { TASK_VALUES, taskStatements } from '../helper/statements.ts'
 
 const PARTITIONS = 8
 
@@ -17,8 +16,7 @@ t.test(
   { skip: !process.env.TEST_DATABASE_URL && 'needs TEST_DATABASE_URL' },
   async (t) => {
     const scope = await scopeOf(await database(), 'user-7')
-    const others = isolation.declaration.owned.filter((table) => table !== 'tasks')
-    const statements = isolation.statements.filter(({ sql }) => !others.some((table) => sql.includes(table)))
+    const statements = taskStatements()
     const client = new pg.Client({ connectionString: await databaseUrl() })
     await client.connect()
     t.teardown(() => client.end())
@@ -38,20 +36,9 @@ t.test(
     )
     await client.query('set plan_cache_mode = force_custom_plan')
 
-    const values = {
-      id: 7,
-      before: 1_000_000,
-      skip: 0,
-      limit: 10,
-      title: 'x',
-      description: null,
-      completed: true,
-      setsDescription: false,
-      versions: null,
-    }
     t.ok(statements.length > 0, 'there are statements')
     for (const statement of statements) {
-      const parameters = [...scope.bind(statement, values).parameters]
+      const parameters = [...scope.bind(statement, TASK_VALUES).parameters]
       const { rows } = await client.query({
         text: `explain (format json) ${statement.sql}`,
         values: parameters,
