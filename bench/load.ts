@@ -7,7 +7,7 @@ const REQUESTS = 1280
 // While connections open and their requests are built, answers wait to be read: that delay is the generator's.
 const SETTLED_MS = 500
 
-export type Scenario = 'list' | 'get' | 'create' | 'mix'
+export type Scenario = 'list' | 'chosen' | 'get' | 'create' | 'mix'
 export type Make = (caller: Caller) => Request
 
 /** A user with a token and tasks. */
@@ -33,6 +33,7 @@ export const at =
 
 export const scenarios: Record<Scenario, Make> = {
   list: at('/todos?limit=20'),
+  chosen: at('/todos?limit=20&status=pending&search=something&sort=title'),
   get: ({ token, tasks }) => ({ method: 'GET', path: `/todos/${pick(tasks)}`, headers: bearer(token) }),
   create: ({ token }) => ({
     method: 'POST',

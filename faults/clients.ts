@@ -71,6 +71,9 @@ export class Writers {
   /** Requests that were sent on a connection that was kept, or on a new one, and got no answer. */
   readonly dropped = { kept: 0, fresh: 0 }
   longest = 0
+  /** Milliseconds for which nothing was acknowledged, at most. */
+  longestGap = 0
+  #last = performance.now()
   sent = 0
   #stopped = false
   readonly #agent = keepAlive()
@@ -100,7 +103,11 @@ export class Writers {
       this.sent += 1
       this.#statuses.push(status)
       this.longest = Math.max(this.longest, ms)
-      if (status === 201) this.acknowledged.add(title)
+      if (status === 201) {
+        this.acknowledged.add(title)
+        this.longestGap = Math.max(this.longestGap, performance.now() - this.#last)
+        this.#last = performance.now()
+      }
       if (status === 0) this.dropped[kept ? 'kept' : 'fresh'] += 1
       if (pause > 0) await sleep(Math.random() * pause)
     }

@@ -7,10 +7,11 @@ import { type Ended, freePort, Running, until } from './processes.ts'
 export class Service extends Running {
   readonly url: string
 
-  constructor(port: number, env: Record<string, string>, { stdio, args = [] }: ServiceOptions) {
+  constructor(port: number, env: Record<string, string>, { stdio, cwd, args = [] }: ServiceOptions) {
     const variables = { PATH: process.env.PATH, ...env, PORT: String(port), HOST: '127.0.0.1' }
     super(process.execPath, [...args, ...TASKWARD], {
       env: variables,
+      cwd,
       stdio: stdio ?? ['ignore', 'ignore', 'inherit'],
     })
     this.url = `http://127.0.0.1:${port}`
@@ -30,6 +31,8 @@ export class Service extends Running {
 export interface ServiceOptions {
   port?: number
   stdio?: StdioOptions
+  /** Where another release of it is. Default: this one. */
+  cwd?: string
   /** More options of node. */
   args?: string[]
 }

@@ -40,13 +40,13 @@ export class Tools {
     for (const end of this.#ends.splice(0).toReversed()) await end()
   }
 
-  /** A new database with its tables, and the server that it is on. */
-  async database(): Promise<{ url: string; name: string; server: Postgres }> {
+  /** A new database with its tables, unless it is to be empty, and the server that it is on. */
+  async database({ empty = false } = {}): Promise<{ url: string; name: string; server: Postgres }> {
     const server = await this.#server()
     const name = `faults_${process.hrtime.bigint()}`
     await server.query(`create database ${name}`)
     const url = server.url(name)
-    await seed(url, { users: 0, tasks: 0 })
+    if (!empty) await seed(url, { users: 0, tasks: 0 })
     this.teardown(() => server.query(`drop database ${name} with (force)`))
     return { url, name, server }
   }

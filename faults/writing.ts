@@ -60,7 +60,11 @@ export async function compared(
     server,
     allowed = [201, 503],
     pause,
-  }: Pick<WritingOptions, 'allowed' | 'pause'> & { to: string; name: string; server: Postgres },
+  }: Pick<WritingOptions, 'allowed' | 'pause'> & {
+    to: string
+    name: string
+    server: Pick<Postgres, 'query'>
+  },
 ): Promise<Outcome> {
   const tokens = await Promise.all(Array.from({ length: USERS }, (_, i) => tools.token(`writer-${i}`)))
   const writers = new Writers(to, tokens, WRITERS, pause)

@@ -1,7 +1,7 @@
 import fp from 'fastify-plugin'
 import packageJson from '../package.json' with { type: 'json' }
 import type { Config } from '../src/config.ts'
-import { connect, type Database } from '../src/database/index.ts'
+import { connect, type Database, type DatabaseState } from '../src/database/index.ts'
 import { SharedScope, UserScope } from '../src/isolation/index.ts'
 import { migrate, readinessOf } from '../src/migrations/index.ts'
 import { isolation } from '../src/tables.ts'
@@ -17,6 +17,10 @@ declare module 'fastify' {
       check(): Promise<void>
       /** Whether statements run under roles of their own. */
       rls: boolean
+      /** What goes on at this moment. */
+      state(): DatabaseState
+      /** How often a check found that the walls between users are not as declared. */
+      isolationFailures(): number
     }
     /** The tables that belong to nobody. */
     sharedScope: SharedScope
@@ -80,13 +84,22 @@ export default fp<DatabasePluginOptions>(
       )
 
     const ask = readinessOf(db)
+    let isolationFailures = 0
     const check = async () => {
       if (performance.now() < readyUntil) return
-      await ask()
+      await ask().catch((error) => {
+        if (error.code === 'isolation_broken') isolationFailures += 1
+        throw error
+      })
       readyUntil = performance.now() + KEPT_MS
     }
-    app.decorate('database', { check, rls: db.rls })
-    const runner = isolation.confine(db)
+    app.decorate('database', {
+      check,
+      rls: db.rls,
+      state: () => db.state(),
+      isolationFailures: () => isolationFailures,
+    })
+    const runner = isolation.confine(app.traced?.(db) ?? db)
     app.decorate('sharedScope', new SharedScope(runner))
     app.decorateRequest('scope', {
       getter() {
@@ -94,7 +107,7 @@ export default fp<DatabasePluginOptions>(
       },
     })
   },
-  { name: 'database', dependencies: ['env', 'jwt'] },
+  { name: 'database', dependencies: ['env', 'tracing', 'jwt'] },
 )
 
 async function migrateAs({ url, login }: Config['owner'], db: Database): Promise<string[]> {

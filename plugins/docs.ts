@@ -16,7 +16,8 @@ declare module 'fastify' {
 }
 
 // No bar with the address of the document, and nothing wider than a phone.
-const THEME = `.swagger-ui .topbar { display: none }
+const THEME = `.swagger-ui .topbar, .swagger-ui table.parameters tr:has(.parameter__deprecated:not(:empty)) { display: none }
+.swagger-ui table.parameters tr td:first-of-type { padding: 4px 0 }
 @media (max-width: 640px) {
   .swagger-ui .wrapper { padding: 0 10px }
   .swagger-ui .opblock .opblock-summary { flex-wrap: wrap }

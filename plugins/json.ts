@@ -35,18 +35,24 @@ function refusalOf(text: string): HttpProblem {
   } catch {
     return notJson()
   }
-  const loc = ['body', ...placeOfPrototype(value)]
-  return validationFailed([{ loc, msg: 'is unknown', type: 'additionalProperties' }])
+  const place = placeOfPrototype(value)
+  const msg = place.length > 0 ? 'is unknown' : 'must not have a __proto__ or a prototype'
+  return validationFailed([{ loc: ['body', ...place], msg, type: 'additionalProperties' }])
 }
 
 const MAX_PLACE = 20
+const MAX_VALUES = 100_000
 
-/** Where `__proto__`, or a constructor with a prototype, stands. Without recursion, as the depth is the client's choice. */
+/**
+ * Where `__proto__`, or a constructor with a prototype, stands, unless too much stands before it. Without recursion, as
+ * the depth is the client's choice.
+ */
 function placeOfPrototype(body: unknown): string[] {
   const queue: [value: unknown, path: string[]][] = [[body, []]]
   for (const [value, path] of queue) {
     if (typeof value !== 'object' || value === null) continue
-    for (const [name, child] of Object.entries(value)) {
+    for (const name in value) {
+      const child = (value as Record<string, unknown>)[name]
       const isPrototype =
         name === '__proto__' ||
         (name === 'constructor' &&
@@ -54,6 +60,7 @@ function placeOfPrototype(body: unknown): string[] {
           child !== null &&
           Object.hasOwn(child, 'prototype'))
       if (isPrototype) return [...path, name]
+      if (queue.length > MAX_VALUES) return []
       queue.push([child, path.length < MAX_PLACE ? [...path, name] : path])
     }
   }

@@ -10,6 +10,7 @@ import {
   isExpired,
   KEY_SET_ALGORITHMS,
   keyFor,
+  type KeySet,
   LEEWAY_SECONDS,
   parseToken,
   readCredential,
@@ -35,6 +36,8 @@ declare module 'fastify' {
   interface FastifyInstance {
     /** The `onRequest` hook of every route that needs a token: sets `request.user`, or throws 401. */
     authenticate: onRequestAsyncHookHandler
+    /** The issuer's public keys; undefined if tokens are verified with secrets alone. */
+    keySet: KeySet | undefined
   }
   interface FastifyRequest {
     /** Whose rows the request may reach. */
@@ -62,6 +65,7 @@ export default fp(
     const { signingSecret, issuer, audience } = app.config
     const options = verifierOptions(app.config)
     const { keySet } = options
+    app.decorate('keySet', keySet)
 
     await app.register(fastifyJwt, {
       decoratorName: 'jwtPayload', // not `user`: it has only a getter, below

@@ -9,6 +9,18 @@ export interface NotFoundOptions {
   maxParamLength: number
 }
 
+// What front ends of older services look for, and where it is.
+const INSTEAD: [RegExp, string][] = [
+  [/\/(tasks|todos)\/reorder$/, 'Tasks have no order of their own: a list takes sort and order.'],
+  [/\/(tasks|todos)\/export$/, 'The export is at /me/export.'],
+  [/^\/api\/[^/]+\/stats$/, 'The counts are at /todos/stats.'],
+  [/^\/api\/auth\/(login|register|logout)$/, 'Local accounts have signup, signin and signout at /api/auth.'],
+  [
+    /^\/api\/auth\/(sign-(in|up)\/|get-session$|token$)/,
+    'It is a path of Better Auth, which is at another address.',
+  ],
+]
+
 const METHODS: HTTPMethod[] = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE']
 
 /** Answers requests that match no route: 405 with Allow if the path has other methods (RFC 9110, 15.5.6), else 404. */
@@ -32,8 +44,9 @@ export default fp<NotFoundOptions>(
       const [path = '/'] = request.url.split('?', 1)
       const methods = METHODS.filter((method) => router.find(method, path))
       if (methods.length === 0 || methods.includes(request.method as HTTPMethod)) {
-        const where = app.config.DOCS === 'on' ? ' /openapi.json lists the paths.' : ''
-        throw new HttpProblem(404, 'not_found', `There is nothing at this path.${where}`)
+        const lists = app.config.DOCS === 'on' ? '/openapi.json lists the paths.' : ''
+        const [, instead = lists] = INSTEAD.find(([pattern]) => pattern.test(path.replace(/\/$/, ''))) ?? []
+        throw new HttpProblem(404, 'not_found', `There is nothing at this path. ${instead}`.trimEnd())
       }
       const allow = [...methods, 'OPTIONS'].join(', ')
       if (request.method === 'OPTIONS') return reply.code(204).header('allow', allow).send()

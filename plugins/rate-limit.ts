@@ -16,8 +16,12 @@ declare module 'fastify' {
     limitFailures: onRequestAsyncHookHandler
     /** Where requests are counted: in the Redis that several share, or in this instance: for good, or while Redis fails. */
     limits: 'local' | 'shared' | 'redis_down'
+    /** How many requests each limit has refused since the start. */
+    limitRefusals: Record<Limit, number>
   }
 }
+
+type Limit = 'user' | 'sign_in' | 'refused_token'
 
 // Beyond this many, the least recently used keys are forgotten, so that memory stays flat.
 const KEYS_IN_MEMORY = 50_000
@@ -32,14 +36,16 @@ export default fp(
     const here = await limiterIn()
     const shared = redis && (await limiterIn(redis.client))
 
+    const refusals: Record<Limit, number> = { user: 0, sign_in: 0, refused_token: 0 }
+    app.decorate('limitRefusals', refusals)
     const ofAddress = (purpose: string) => (request: FastifyRequest) =>
       `${purpose}:${normalizeIP(request.ip, 64)}`
     app.decorate(
       'limitUser',
-      limit(RATE_LIMIT_MAX, ({ user }) => `user:${user.id}`),
+      limit('user', RATE_LIMIT_MAX, ({ user }) => `user:${user.id}`),
     )
-    app.decorate('limitAddress', limit(AUTH_RATE_LIMIT_MAX, ofAddress('sign-in')))
-    app.decorate('limitFailures', limit(AUTH_RATE_LIMIT_MAX, ofAddress('refused')))
+    app.decorate('limitAddress', limit('sign_in', AUTH_RATE_LIMIT_MAX, ofAddress('sign-in')))
+    app.decorate('limitFailures', limit('refused_token', AUTH_RATE_LIMIT_MAX, ofAddress('refused')))
     app.decorate('limits', {
       getter: () => (redis ? (redis.isUp ? 'shared' : 'redis_down') : 'local'),
     })
@@ -65,8 +71,9 @@ export default fp(
       return rateLimit
     }
 
-    function limit(max: number, keyGenerator: (request: FastifyRequest) => string) {
-      const options = { max, keyGenerator, cache: KEYS_IN_MEMORY }
+    function limit(name: Limit, max: number, keyGenerator: (request: FastifyRequest) => string) {
+      const onExceeded = () => void (refusals[name] += 1)
+      const options = { max, keyGenerator, cache: KEYS_IN_MEMORY, onExceeded }
       const countHere = here(options) as unknown as onRequestAsyncHookHandler
       if (!shared) return countHere
       const countShared = shared(options) as unknown as onRequestAsyncHookHandler

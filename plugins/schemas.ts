@@ -29,15 +29,28 @@ const DATE_TIME =
 const isDate = (text: string): boolean =>
   DATE.test(text) && new Date(`${text}T00:00Z`).toJSON()?.startsWith(text) === true
 
+const isDateTime = (text: string): boolean => isDate(DATE_TIME.exec(text)?.[1] ?? '')
+/** Whether JavaScript and PostgreSQL both write it with a year of four digits, in UTC. */
+const isOfOurEra = (text: string): boolean => {
+  const year = new Date(text.toUpperCase()).getUTCFullYear()
+  return year >= 1 && year <= 9999
+}
+
+const isLine = (text: string): boolean => !/\p{Cc}/u.test(text) && text.isWellFormed()
+
 /** The values of `format` that schemas can use. Those of JSON Schema mean what they mean there. */
 const FORMATS: Record<string, (text: string) => boolean> = {
   // PostgreSQL's text cannot hold NUL, and UTF-8 no half of a surrogate pair.
   text: (text) => !text.includes('\0') && text.isWellFormed(),
-  line: (text) => !/\p{Cc}/u.test(text) && text.isWellFormed(),
+  line: isLine,
+  // Without the blanks around it.
+  tag: (text) => isLine(text) && [...text.trim()].length <= 50,
   // Two addresses that look the same are the same.
   email: (text) => isVisible(text) && /^[^@]+@[^@]+\.[^@]+$/.test(text),
   date: isDate,
-  'date-time': (text) => isDate(DATE_TIME.exec(text)?.[1] ?? ''),
+  'date-time': isDateTime,
+  // A date or a date and time; empty: none.
+  instant: (text) => text === '' || ((isDate(text) || isDateTime(text)) && isOfOurEra(text)),
   uuid: (text) => /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/i.test(text),
   uri: (text) => /^[a-z][a-z\d+.-]*:[!-~]+$/i.test(text) && URL.canParse(text),
 }
@@ -58,7 +71,7 @@ export function schemaCompilers(): Compilers {
     allowMatchingProperties: true,
     verbose: true, // a fault brings its schema, which may have a message of its own
     formats: FORMATS,
-    keywords: ['x-message'],
+    keywords: ['x-message', 'x-instead'],
   })
   const validators = new Map<string, ValidateFunction>()
   const serializers = new Map<string, (data: unknown) => string>()
@@ -67,8 +80,9 @@ export function schemaCompilers(): Compilers {
     buildValidator:
       (external: Record<string, AnySchema | AnySchema[]>): FastifySchemaCompiler<AnySchemaObject> =>
       ({ schema, httpPart }) => {
-        for (const [id, shared] of Object.entries(external)) if (!ajv.getSchema(id)) ajv.addSchema(shared)
-        const validate = once(validators, schema, () => ajv.compile(schema))
+        for (const [id, shared] of Object.entries(external))
+          if (!ajv.getSchema(id)) ajv.addSchema(withinBounds(shared))
+        const validate = once(validators, schema, () => ajv.compile(withinBounds(schema)))
         if (httpPart === 'body') return validate
         const properties = Object.entries(
           (schema.properties ?? {}) as Record<string, AnySchemaObject>,
@@ -89,6 +103,15 @@ export function schemaCompilers(): Compilers {
   return compilers as unknown as Compilers // its type covers only Fastify's own compilers
 }
 
+/** The same, but of an array with too many items that is the only fault: each item could have its own. */
+function withinBounds<T>(schema: T): T {
+  return JSON.parse(JSON.stringify(schema), (_, part) => {
+    if (part?.maxItems === undefined || part.items === undefined) return part
+    const { items, maxItems, ...rest } = part
+    return { ...rest, maxItems, if: { minItems: maxItems + 1 }, else: { items } }
+  })
+}
+
 function once<T>(known: Map<string, T>, schema: unknown, make: () => T): T {
   const key = JSON.stringify(schema)
   const made = known.get(key) ?? make()
@@ -102,6 +125,7 @@ function readText(data: Record<string, unknown>, properties: [name: string, AnyS
     const value = data[name]
     if (typeof value !== 'string') continue
     if (type === 'integer' && /^(0|-?[1-9]\d{0,18})$/.test(value)) data[name] = Number(value)
-    if (type === 'boolean' && /^(true|false)$/.test(value)) data[name] = value === 'true'
+    // Python writes True.
+    if (type === 'boolean' && /^(true|false)$/i.test(value)) data[name] = value.toLowerCase() === 'true'
   }
 }

@@ -70,7 +70,8 @@ const me: FastifyPluginAsyncTypebox = async (app) => {
         tags: ['user'],
         summary: 'Delete the user and everything stored about them',
         description:
-          'Their tasks and, for a local account, the account and its refresh tokens. This cannot be undone.',
+          'Their tasks and, for a local account, the account and its refresh tokens. This cannot be undone. ' +
+          'After a 503, send it again with the same token: it goes on.',
         security,
         body: ref(DeleteAccount),
         optionalBody: true,

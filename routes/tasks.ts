@@ -4,21 +4,24 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { ETag, IdempotencyKey, IfMatch, IfNoneMatch } from '../schemas/headers.ts'
 import { ref, response } from '../schemas/responses.ts'
 import {
-  SetCompleted,
+  Affected,
   Deleted,
   NewTask,
+  NewTasks,
+  SetCompleted,
   Task,
   TaskChange,
   TaskHeaders,
   TaskId,
   TaskOwner,
-  TaskQuery,
   TaskStats,
 } from '../schemas/task.ts'
 import { notModified, versionsIn, withETag } from '../src/etag.ts'
 import { keyIn } from '../src/idempotency.ts'
-import { HttpProblem } from '../src/problem.ts'
-import { pageAfter, pathOf, prefersCount, readQuery } from '../src/task-query.ts'
+import { ManyTasks } from '../src/many-tasks.ts'
+import { HttpProblem, validationFailed } from '../src/problem.ts'
+import { readSelection } from '../src/task-filters.ts'
+import { pageAfter, pathOf, prefersCount, readQuery, TaskQuery, TaskSelection } from '../src/task-query.ts'
 import { Tasks } from '../src/tasks.ts'
 
 declare module 'fastify' {
@@ -37,6 +40,7 @@ export interface TaskRoutesOptions {
 
 // Only digits: /stats is no task, and any other word is 404.
 const TASK = '/:id(^\\d+$)'
+const MANY_BYTES = 4 * 1024 * 1024
 
 const tasks: FastifyPluginAsyncTypebox<TaskRoutesOptions> = async (app, { idSuffix = '', alias = false }) => {
   app.addHook('onRequest', app.authenticate)
@@ -52,10 +56,10 @@ const tasks: FastifyPluginAsyncTypebox<TaskRoutesOptions> = async (app, { idSuff
   const owner = namesUser ? [TaskOwner] : []
   const OfUser = Type.Composite([...owner, Type.Object({})])
   const OfTask = Type.Composite([...owner, TaskId]) as unknown as typeof TaskId
-  const route = (operationId: string, summary: string) => ({
+  const route = (operationId: string, summary: string, isAlias = false) => ({
     operationId: `${operationId}${idSuffix}`,
     summary,
-    tags: alias ? ['aliases'] : ['tasks'],
+    tags: alias || isAlias ? ['aliases'] : ['tasks'],
     security: [{ bearer: [] }],
   })
 
@@ -64,7 +68,7 @@ const tasks: FastifyPluginAsyncTypebox<TaskRoutesOptions> = async (app, { idSuff
     {
       onSend: app.gzip,
       schema: {
-        ...route('listTasks', 'List tasks, newest first'),
+        ...route('listTasks', 'List tasks, newest first unless sorted'),
         params: OfUser,
         querystring: TaskQuery,
         headers: TaskHeaders,
@@ -76,7 +80,7 @@ const tasks: FastifyPluginAsyncTypebox<TaskRoutesOptions> = async (app, { idSuff
       const { tasks: page, next } = await tasks.list(wanted)
       if (next) reply.header('link', `<${pageAfter(url, next)}>; rel="next"`)
       if (query.count || prefersCount(headers.prefer))
-        reply.header('x-total-count', await tasks.count(wanted))
+        reply.header('x-total-count', await tasks.count(wanted.chosen))
       return page
     },
   )
@@ -100,17 +104,79 @@ const tasks: FastifyPluginAsyncTypebox<TaskRoutesOptions> = async (app, { idSuff
     },
   )
 
-  app.get(
-    '/stats',
+  app.post(
+    '/bulk',
     {
+      bodyLimit: MANY_BYTES,
+      onRequest: refuseConditions,
+      onSend: app.gzip,
       schema: {
-        ...route('getTaskStats', 'Count tasks by state'),
+        ...route('createTasks', 'Create up to 1,000 tasks, or none of them'),
         params: OfUser,
-        response: { 200: response(ref(TaskStats), 'The counts') },
+        body: ref(NewTasks),
+        response: { 201: response(Type.Array(ref(Task)), 'The new tasks, in the order of their ids') },
+      },
+      // An export has them in its tasks.
+      preValidation: async (request) => {
+        const { tasks } = Object(request.body)
+        if (Array.isArray(tasks)) request.body = tasks
       },
     },
-    async ({ tasks }) => tasks.stats(),
+    async ({ scope, body }, reply) => {
+      reply.code(201)
+      return new ManyTasks(scope).create(body)
+    },
   )
+
+  app.patch(
+    '/',
+    {
+      onRequest: refuseConditions,
+      schema: {
+        ...route('updateTasks', 'Change the fields sent of all tasks that one or more filters choose'),
+        params: OfUser,
+        querystring: TaskSelection,
+        body: ref(TaskChange),
+        response: { 200: affected },
+      },
+    },
+    async ({ scope, query, body }) => new ManyTasks(scope).change(readSelection(query), body),
+  )
+
+  app.delete(
+    '/',
+    {
+      onRequest: refuseConditions,
+      schema: {
+        ...route('deleteTasks', 'Delete all tasks that one or more filters choose'),
+        params: OfUser,
+        querystring: TaskSelection,
+        response: { 200: affected },
+      },
+      // Ids that it might hold would be passed over, and more deleted than was meant.
+      preValidation: async ({ body }) => {
+        if (Object.keys(body ?? {}).length > 0) throw notInBody()
+      },
+    },
+    async ({ scope, query }) => new ManyTasks(scope).remove(readSelection(query)),
+  )
+
+  for (const [path, operationId, isAlias] of [
+    ['/stats', 'getTaskStats'],
+    ['/statistics', 'getTaskStatistics', true],
+  ] as const) {
+    app.get(
+      path,
+      {
+        schema: {
+          ...route(operationId, 'Count tasks by state and priority', isAlias),
+          params: OfUser,
+          response: { 200: response(ref(TaskStats), 'The counts') },
+        },
+      },
+      async ({ tasks }) => tasks.stats(),
+    )
+  }
 
   app.get(
     TASK,
@@ -128,15 +194,16 @@ const tasks: FastifyPluginAsyncTypebox<TaskRoutesOptions> = async (app, { idSuff
       withETag(await tasks.find(params.id, versionsIn(headers['if-match'])), reply),
   )
 
-  for (const [method, operationId] of [
-    ['PATCH', 'updateTask'],
-    ['PUT', 'replaceTask'],
+  for (const [method, url, operationId, isAlias] of [
+    ['PATCH', TASK, 'updateTask'],
+    ['PUT', TASK, 'replaceTask'],
+    ['PATCH', `${TASK}/status`, 'setTaskStatus', true],
   ] as const) {
     app.route({
       method,
-      url: TASK,
+      url,
       schema: {
-        ...route(operationId, 'Change the fields sent'),
+        ...route(operationId, 'Change the fields sent', isAlias),
         params: OfTask,
         body: ref(TaskChange),
         headers: IfMatch,
@@ -165,27 +232,31 @@ const tasks: FastifyPluginAsyncTypebox<TaskRoutesOptions> = async (app, { idSuff
     },
   )
 
-  for (const action of ['toggle', 'complete']) {
-    app.patch(
-      `${TASK}/${action}`,
-      {
-        schema: {
-          ...route(`${action}Task`, 'Flip or set whether a task is completed'),
-          params: OfTask,
-          body: ref(SetCompleted),
-          optionalBody: true,
-          headers: IfMatch,
-          response: { 200: changed },
-          problems: [412],
-        },
-        // Without a body it flips.
-        preValidation: async (request) => {
-          request.body ??= {}
-        },
+  for (const [method, action, operationId, isAlias] of [
+    ['PATCH', 'toggle', 'toggleTask'],
+    ['PATCH', 'complete', 'completeTask'],
+    ['POST', 'toggle', 'toggleTaskByPost', true],
+    ['POST', 'complete', 'completeTaskByPost', true],
+  ] as const) {
+    app.route({
+      method,
+      url: `${TASK}/${action}`,
+      schema: {
+        ...route(operationId, 'Flip or set whether a task is completed', isAlias),
+        params: OfTask,
+        body: ref(SetCompleted),
+        optionalBody: true,
+        headers: IfMatch,
+        response: { 200: changed },
+        problems: [412],
       },
-      async ({ tasks, params, body, headers }, reply) =>
+      // Without a body it flips.
+      preValidation: async (request) => {
+        request.body ??= {}
+      },
+      handler: async ({ tasks, params, body, headers }, reply) =>
         withETag(await tasks.toggle(params.id, body.completed, versionsIn(headers['if-match'])), reply),
-    )
+    })
   }
 }
 
@@ -195,9 +266,21 @@ export default tasks
 async function refuseOtherUser({ params, user }: FastifyRequest, reply: FastifyReply) {
   const { user_id } = params as Static<typeof TaskOwner>
   if (user_id === user.id) return
-  if (/^v\d+$/.test(user_id)) return reply.callNotFound() // /api/v1/tasks names a version, not a user
+  if (/^v\d+$/.test(user_id)) return reply.callNotFound() // /api/v2/tasks names a version, not a user
   throw new HttpProblem(403, 'forbidden', 'The path names another user than the token.')
 }
+
+/** Who sends one relies on it: it must not be passed over. */
+async function refuseConditions({ headers }: FastifyRequest) {
+  const name = ['idempotency-key', 'if-match'].find((name) => headers[name] !== undefined)
+  if (name === undefined) return
+  throw validationFailed([{ loc: ['header', name], msg: 'is for one task, not for several', type: 'one' }])
+}
+
+const notInBody = () =>
+  validationFailed([
+    { loc: ['body'], msg: 'must be empty: ids and filters are in the query', type: 'maxProperties' },
+  ])
 
 const page = response(Type.Array(ref(Task)), 'The tasks', {
   Link: { type: 'string', description: 'RFC 8288: the next page, if there is one' },
@@ -210,3 +293,4 @@ const created = response(ref(Task), 'The new task', {
 })
 const changed = response(ref(Task), 'The task as it is now', { ETag })
 const unchanged = response(Type.Null(), 'Its ETag is one of those in If-None-Match', { ETag })
+const affected = response(ref(Affected), 'How many tasks it was done to')

@@ -1,6 +1,6 @@
 import { type Static, Type } from '@sinclair/typebox'
 import { ref } from './responses.ts'
-import { Task } from './task.ts'
+import { StoredTask } from './task.ts'
 
 const strict = { additionalProperties: false }
 
@@ -91,7 +91,7 @@ export const Export = Type.Object(
         created_at: Type.String({ format: 'date-time' }),
       },
     }),
-    tasks: Type.Array(ref(Task)),
+    tasks: Type.Array(ref(StoredTask)),
   },
   { $id: 'Export', title: 'Export' },
 )

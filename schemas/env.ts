@@ -50,7 +50,7 @@ export const Env = Type.Object({
     description: 'bcrypt cost: each step doubles the time of a password hash',
   }),
   DATABASE_URL: optional(
-    'postgres://… or, for the embedded PostgreSQL, pglite:DIRECTORY or pglite:memory; default pglite:.data',
+    'postgres://…, with several hosts as a:5432,b:5433 or, for the embedded PostgreSQL, pglite:DIRECTORY or pglite:memory; default pglite:.data',
   ),
   NEON_DATABASE_URL: optional('used if DATABASE_URL is not set'),
   DATABASE_OWNER_URL: optional(
@@ -103,17 +103,16 @@ export const Env = Type.Object({
   ),
   HOST: optional('address to listen on; default: all, IPv6 and IPv4'),
   PORT: Type.Integer({ minimum: 0, maximum: 65535, default: 8000, description: 'port to listen on' }),
-  WEB_CONCURRENCY: Type.Integer({
-    minimum: 1,
-    maximum: 128,
-    default: 1,
-    description:
-      'processes that share the port, each with its own connections, and its own limits unless REDIS_URL is set',
-  }),
   LOG_LEVEL: oneOf(
     ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'],
     'least severe level that is logged',
     'info',
+  ),
+  METRICS_TOKEN: optional(
+    'turns on GET /metrics, for Prometheus: the bearer token it takes, at least 16 characters',
+  ),
+  OTEL_EXPORTER_OTLP_ENDPOINT: optional(
+    'address of an OpenTelemetry collector, http://HOST:4318: turns on traces; its other variables apply as well',
   ),
   DOCS: oneOf(['on', 'off'], 'off: no /docs and no /openapi.json', 'on'),
 })

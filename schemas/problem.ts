@@ -18,7 +18,7 @@ export const CODES: Record<string, [status: number, detail: string]> = {
   banned: [403, 'This user is banned'],
   task_not_found: [404, 'Task not found'],
   not_found: [404, 'There is nothing at this path. /openapi.json lists the paths.'],
-  method_not_allowed: [405, 'This path takes GET, HEAD, POST.'],
+  method_not_allowed: [405, 'This path accepts GET, HEAD, POST.'],
   request_timeout: [408, 'The request did not arrive in time.'],
   already_exists: [409, 'Something with these values exists already.'],
   reference_violated: [409, 'It refers to something that does not exist, or is referred to itself.'],

@@ -1,31 +1,17 @@
 import { type Static, Type } from '@sinclair/typebox'
-import { strictQuery } from './query.ts'
+import { ref } from './responses.ts'
+import { answers, bodies, fields, INSTEAD } from './task-fields.ts'
 
-// `type: [string, null]` rather than anyOf: one branch for the validator and the serializer.
-const nullable = (options: object) => Type.Unsafe<string | null>({ type: ['string', 'null'], ...options })
 const timestamp = (description: string) =>
   Type.String({ description, format: 'date-time', examples: ['2026-01-31T09:30:00.000Z'] })
 
-const title = Type.String({
-  minLength: 1,
-  maxLength: 255,
-  format: 'text',
-  pattern: '\\S',
-  'x-message': 'must not be blank, or hold NUL or half of a surrogate pair',
-  description: '1–255 characters, not all blank',
-  examples: ['Buy milk'],
-})
-const description = nullable({ maxLength: 1000, format: 'text', examples: ['Two litres', null] })
-const completed = Type.Boolean({ examples: [false] })
-const strict = { additionalProperties: false }
+const strict = { additionalProperties: false, 'x-instead': INSTEAD }
 
 export const Task = Type.Object(
   {
     id: Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER, examples: [1] }),
     user_id: Type.String({ examples: ['rMGRY14tPdnDx0704nNR7CJ98OadRhdg'] }),
-    title: Type.String({ examples: ['Buy milk'] }),
-    description: nullable({ examples: ['Two litres', null] }),
-    completed,
+    ...answers,
     created_at: timestamp('When it was created (UTC)'),
     updated_at: timestamp('When it was last changed (UTC)'),
   },
@@ -33,40 +19,78 @@ export const Task = Type.Object(
 )
 export type Task = Static<typeof Task>
 
+/** As an export has it: under the names of its columns alone. */
+export const StoredTask = Type.Omit(Task, ['due_date'], { $id: 'StoredTask', title: 'StoredTask' })
+
+const change = Type.Partial(Type.Object(bodies)).properties
+
+export const TaskChange = Type.Object(change, {
+  $id: 'TaskChange',
+  title: 'TaskChange',
+  description: 'Only the fields sent are changed',
+  examples: [{ completed: true }],
+  ...strict,
+})
+export type TaskChange = Static<typeof TaskChange>
+
 export const NewTask = Type.Object(
-  { title, description: Type.Optional(description), completed: Type.Optional(completed) },
-  { $id: 'NewTask', title: 'NewTask', ...strict },
+  { ...change, title: bodies.title },
+  {
+    $id: 'NewTask',
+    title: 'NewTask',
+    examples: [{ title: 'Buy milk', description: 'Two litres', priority: 'high', tags: ['home'] }],
+    ...strict,
+  },
 )
 export type NewTask = Static<typeof NewTask>
 
-export const TaskChange = Type.Object(
+const ignored = (description: string) => Type.Optional(Type.Unknown({ description }))
+
+/** A row of an export is one. */
+const ImportedTask = Type.Object(
   {
-    title: Type.Optional(title),
-    description: Type.Optional(description),
-    completed: Type.Optional(completed),
+    ...NewTask.properties,
+    id: ignored('Ignored but for the order: it gets a new one'),
+    ...Object.fromEntries(
+      ['user_id', 'created_at', 'updated_at', 'version'].map((name) => [name, ignored('Ignored')]),
+    ),
   },
-  { $id: 'TaskChange', title: 'TaskChange', description: 'Only the fields sent are changed', ...strict },
+  { $id: 'ImportedTask', title: 'ImportedTask', ...strict },
 )
-export type TaskChange = Static<typeof TaskChange>
+
+export const NewTasks = Type.Array(ref(ImportedTask), {
+  $id: 'NewTasks',
+  title: 'NewTasks',
+  maxItems: 1000,
+  description:
+    'New tasks, or `{"tasks": […]}`, such as an export. Those with an id are made in the order of their ids',
+  examples: [[{ title: 'Buy milk' }, { title: 'Call Bob', priority: 'high' }]],
+})
+export type NewTasks = Static<typeof NewTasks>
 
 export const SetCompleted = Type.Object(
-  { completed: Type.Optional(completed) },
+  { completed: Type.Optional(fields.completed.body) },
   {
     $id: 'SetCompleted',
     title: 'SetCompleted',
     description: 'Empty: flip. With `completed`: set, so that a retry is harmless',
     examples: [{}, { completed: true }],
-    ...strict,
+    additionalProperties: false,
   },
 )
 export type SetCompleted = Static<typeof SetCompleted>
 
+const number = (example: number, description?: string) =>
+  Type.Integer({ examples: [example], ...(description && { description }) })
+
 export const TaskStats = Type.Object(
   {
-    total: Type.Integer({ examples: [4] }),
-    completed: Type.Integer({ examples: [1] }),
-    pending: Type.Integer({ examples: [3] }),
+    total: number(4),
+    completed: number(1),
+    pending: number(3),
     completion_rate: Type.Number({ description: 'Percent, two decimals; 0 for no tasks', examples: [25] }),
+    overdue: number(1, 'Not completed, and due before now'),
+    by_priority: Type.Object({ low: number(0), medium: number(1), high: number(2), none: number(1) }),
   },
   { $id: 'TaskStats', title: 'TaskStats' },
 )
@@ -86,54 +110,20 @@ export const TaskHeaders = Type.Object({
   prefer: Type.Optional(Type.String({ description: '`count=exact` asks for X-Total-Count (RFC 7240)' })),
 })
 
-const oneOf = <const T extends string>(choices: T[], description: string) =>
-  Type.Optional(Type.Unsafe<T>({ type: 'string', enum: choices, description }))
-const skipped = (description: string) =>
-  Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER, default: 0, description })
-
-const query = Type.Object(
-  {
-    skip: skipped('Tasks to skip'),
-    offset: skipped('The same'),
-    page: Type.Integer({
-      minimum: 1,
-      maximum: 1_000_000_000,
-      default: 1,
-      description: 'Skips the pages of `limit` tasks before this one',
-    }),
-    limit: Type.Integer({ minimum: 1, maximum: 1000, default: 100, description: 'Tasks in one answer' }),
-    cursor: Type.Optional(
-      Type.String({ maxLength: 16, description: 'The end of the previous page, from its Link header' }),
-    ),
-    completed: Type.Optional(
-      Type.Boolean({ description: 'Only tasks with this state; goes before `status`' }),
-    ),
-    status: oneOf(['all', 'pending', 'completed'], 'Only tasks with this state'),
-    status_filter: oneOf(['all', 'pending', 'completed'], 'The same, where `status` is not sent'),
-    sort: oneOf(['created_at', 'created'], 'The order there is: by creation'),
-    sort_by: oneOf(['created_at', 'created'], 'The same'),
-    order: oneOf(['desc'], 'The order there is: newest first'),
-    search: Type.Optional(
-      Type.String({
-        pattern: '^$',
-        'x-message': 'must be empty: tasks cannot be searched',
-        description: 'Empty: tasks cannot be searched',
-      }),
-    ),
-    count: Type.Optional(
-      Type.Boolean({ description: 'Ask for X-Total-Count; so does `Prefer: count=exact`' }),
-    ),
-  },
-  strictQuery,
-)
-
-/** The validator requires no parameter; the type is that of the query with its defaults filled in. */
-const withDefaults = <T extends typeof query>(schema: T): T => ({ ...schema, required: [] })
-
-export const TaskQuery = withDefaults(query)
-export type TaskQuery = Static<typeof TaskQuery>
-
 export const Deleted = Type.Object(
   { message: Type.Literal('Task deleted successfully') },
   { $id: 'Deleted', title: 'Deleted' },
 )
+
+/** What a change or deletion of several did. */
+export const Affected = Type.Object(
+  {
+    count: number(2, 'How many'),
+    missing: Type.Array(Type.Integer(), {
+      description: 'Of the ids sent, those of which there is no such task, or no such task of this user',
+      examples: [[7]],
+    }),
+  },
+  { $id: 'Affected', title: 'Affected' },
+)
+export type Affected = Static<typeof Affected>

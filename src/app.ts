@@ -14,11 +14,13 @@ import errors, { clientErrorHandler, frameworkErrors } from '../plugins/errors.t
 import host from '../plugins/host.ts'
 import json from '../plugins/json.ts'
 import jwt from '../plugins/jwt.ts'
+import metrics from '../plugins/metrics.ts'
 import notFound from '../plugins/not-found.ts'
 import rateLimit from '../plugins/rate-limit.ts'
 import requestIds, { requestId } from '../plugins/request-id.ts'
 import schemas, { schemaCompilers } from '../plugins/schemas.ts'
 import securityHeaders from '../plugins/security-headers.ts'
+import tracing from '../plugins/tracing.ts'
 import accountRoutes from '../routes/accounts.ts'
 import me from '../routes/me.ts'
 import service from '../routes/service.ts'
@@ -50,6 +52,9 @@ const TASK_PREFIXES = [
   { prefix: '/api/user/:user_id/tasks', idSuffix: 'OfUser', alias: true },
   { prefix: '/api/tasks', idSuffix: 'AtApiTasks', alias: true },
   { prefix: '/api/todos', idSuffix: 'AtApiTodos', alias: true },
+  { prefix: '/tasks', idSuffix: 'AtTasks', alias: true },
+  { prefix: '/api/v1/tasks', idSuffix: 'OfFirstVersion', alias: true },
+  { prefix: '/v1/:user_id/tasks', idSuffix: 'OfUserOfFirstVersion', alias: true },
 ]
 
 /**
@@ -82,6 +87,7 @@ export async function buildApp({ env: variables, database: db, logger = createLo
   await app.register(errors)
   await app.register(notFound, router)
   await app.register(env, { env: variables })
+  await app.register(tracing)
   await app.register(requestIds)
   await app.register(clientAddress)
   await app.register(host)
@@ -91,6 +97,7 @@ export async function buildApp({ env: variables, database: db, logger = createLo
   await app.register(json)
   await app.register(schemas)
   await app.register(compress)
+  await app.register(metrics)
   await app.register(docs)
   await app.register(rateLimit)
   await app.register(concurrency)

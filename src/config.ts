@@ -1,6 +1,7 @@
 import envSchema from 'env-schema'
 import proxyAddr from '@fastify/proxy-addr'
 import { Env } from '../schemas/env.ts'
+import { parseHosts } from './database/index.ts'
 import { parseOrigins } from './origins.ts'
 
 /** The environment, validated and parsed. */
@@ -166,6 +167,7 @@ function interpret(env: Env, faults: Faults): Partial<Config> {
     ...interpretDatabase(env, faults),
     ...interpretBrowsers(env, faults),
     ...interpretNetwork(env, faults),
+    ...interpretTelemetry(env, faults),
   }
 }
 
@@ -216,9 +218,6 @@ function interpretDatabase(env: Env, faults: Faults): Partial<Config> {
   }
   faults.of(env.DATABASE_URL ? 'DATABASE_URL' : 'NEON_DATABASE_URL', () => checkDatabaseUrl(url))
   const databaseUrl = url ?? 'pglite:.data'
-  if (env.WEB_CONCURRENCY > 1 && databaseUrl.startsWith('pglite:')) {
-    faults.add('WEB_CONCURRENCY must be 1 on the embedded database: only one process can use it')
-  }
   const owner = faults.of('DATABASE_OWNER_URL', () => {
     checkDatabaseUrl(env.DATABASE_OWNER_URL)
     return ownerOf(databaseUrl, env.DATABASE_OWNER_URL)
@@ -247,6 +246,12 @@ function interpretNetwork(env: Env, faults: Faults): Partial<Config> {
   }
 }
 
+function interpretTelemetry(env: Env, faults: Faults): Partial<Config> {
+  faults.of('METRICS_TOKEN', () => checkMetricsToken(env.METRICS_TOKEN))
+  faults.of('OTEL_EXPORTER_OTLP_ENDPOINT', () => parseHttpUrl(env.OTEL_EXPORTER_OTLP_ENDPOINT))
+  return {}
+}
+
 /** `2:new,1:old`, as Better Auth writes it, or `new,old`. */
 function splitSecrets(list = ''): string[] {
   const secrets = list.split(',').map((entry) => entry.trim().replace(/^\d+:/, ''))
@@ -266,6 +271,15 @@ function checkSecret(secret: string): string {
     throw new Error(`is an example or easy to guess, so anyone could sign tokens. ${make}`)
   }
   return secret
+}
+
+function checkMetricsToken(token: string | undefined): void {
+  // What a bearer token may consist of (RFC 6750, 2.1).
+  if (token !== undefined && !/^[\w.~+/-]{16,}=*$/.test(token)) {
+    throw new Error(
+      'is not 16 or more letters, digits and -._~+/ alone. Make one with: openssl rand -base64 24',
+    )
+  }
 }
 
 function parseHttpUrl(text: string | undefined): URL | undefined {
@@ -321,7 +335,8 @@ function checkRedisUrl(text: string | undefined): void {
 /** @throws Error with one sentence */
 function checkDatabaseUrl(text: string | undefined): void {
   if (text === undefined || /^pglite:.+$/.test(text)) return
-  if (!/^postgres(ql)?:$/.test(URL.parse(text)?.protocol ?? '')) {
+  const [first = ''] = parseHosts(text).urls
+  if (!/^postgres(ql)?:$/.test(URL.parse(first)?.protocol ?? '')) {
     throw new Error(
       'is neither postgres://USER:PASSWORD@HOST/DATABASE nor pglite:DIRECTORY nor pglite:memory',
     )
@@ -330,7 +345,8 @@ function checkDatabaseUrl(text: string | undefined): void {
 
 function ownerOf(databaseUrl: string, ownerUrl: string | undefined): OwnerConnection {
   if (!ownerUrl) return { url: databaseUrl }
-  const login = decodeURIComponent(URL.parse(databaseUrl)?.username ?? '')
+  const [first = ''] = parseHosts(databaseUrl).urls
+  const login = decodeURIComponent(URL.parse(first)?.username ?? '')
   if (!login) throw new Error('needs a DATABASE_URL that names the login of the service')
   return { url: ownerUrl, login }
 }

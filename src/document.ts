@@ -11,6 +11,7 @@ export interface ApiDocument {
 interface Operation {
   tags?: string[]
   deprecated?: boolean
+  parameters?: { deprecated?: boolean; schema?: { deprecated?: boolean } }[]
   requestBody?: { required?: boolean }
   responses: Record<string, { $ref?: string; headers?: object }>
   'x-problems'?: number[]
@@ -72,7 +73,8 @@ export function problemsOf(method: string, url: string, schema: FastifySchema): 
   return [...statuses].toSorted((a, b) => a - b)
 }
 
-/** What @fastify/swagger cannot write: one response per failure that all share, headers, bodies that may be left out. */
+/** What @fastify/swagger cannot write: one response per failure that all share, headers, bodies that may be left out, parameters
+ * that are deprecated. */
 export function finishDocument<T extends ApiDocument>(document: T): T {
   const responses: Record<string, object> = {}
   for (const operation of operationsOf(document)) {
@@ -85,6 +87,8 @@ export function finishDocument<T extends ApiDocument>(document: T): T {
       responses[name] ??= problemResponse(status)
       operation.responses[status] = { $ref: `#/components/responses/${name}` }
     }
+    for (const parameter of operation.parameters ?? [])
+      if (parameter.schema?.deprecated) parameter.deprecated = true
     if (operation.requestBody) operation.requestBody.required = !isOptional
     delete operation['x-problems']
     delete operation['x-optional-body']

@@ -31,14 +31,27 @@ const VIOLATIONS: Record<string, [status: number, code: string, detail: string]>
   '22021': [422, 'text_not_allowed', 'A text has a character that cannot be stored, such as NUL.'],
 }
 
+const either = (words: unknown[]) =>
+  words.length < 2 ? words.join() : `${words.slice(0, -1).join(', ')} or ${words.at(-1)}`
+const TYPES: Record<string, string> = {
+  array: 'a list',
+  object: 'an object',
+  string: 'a string',
+  integer: 'an integer',
+  number: 'a number',
+  boolean: 'true or false',
+}
 const characters = (count: unknown) => `${count} character${count === 1 ? '' : 's'}`
 
-// Ajv's faults, by keyword. A schema may have its own sentence in `x-message`.
+// Ajv's faults, by keyword. A schema may have its own sentence in `x-message`, and in `x-instead` what to use for names
+// that it does not know.
 const MESSAGES: Record<string, (params: Record<string, unknown>) => string> = {
   required: () => 'is required',
   additionalProperties: () => 'is unknown',
-  type: ({ type }) => `must be ${[type].flat().join(' or ')}`,
-  enum: ({ allowedValues }) => `must be ${[allowedValues].flat().join(' or ')}`,
+  type: ({ type }) => `must be ${either([type].flat().map((name) => TYPES[String(name)] ?? name))}`,
+  // Null and the empty text stand for none.
+  enum: ({ allowedValues }) =>
+    `must be ${either([allowedValues].flat().filter((value) => value !== '' && value !== null))}`,
   const: ({ allowedValue }) => `must be ${allowedValue}`,
   minLength: ({ limit }) => `must have at least ${characters(limit)}`,
   maxLength: ({ limit }) => `must have at most ${characters(limit)}`,
@@ -59,6 +72,7 @@ const FORMAT_MESSAGES: Record<string, string> = {
   email: 'must be an e-mail address',
   date: 'must be a date such as 2026-01-31',
   'date-time': 'must be a date and time such as 2026-01-31T09:30:00Z',
+  instant: 'must be a date such as 2026-01-31, or with a time and offset such as 2026-01-31T09:30:00Z',
   uuid: 'must be a UUID',
   uri: 'must be an address such as https://example.com/',
 }
@@ -108,12 +122,29 @@ export function toHttpProblem(error: Failure): HttpProblem {
 }
 
 /** A fault as Ajv reports it when it is verbose. */
-type Found = NonNullable<Failure['validation']>[number] & { parentSchema?: { 'x-message'?: string } }
+type Found = NonNullable<Failure['validation']>[number] & {
+  data?: unknown
+  parentSchema?: { 'x-message'?: string; 'x-instead'?: Record<string, string> }
+}
+
+/** What is wrong with a query that would have been right in a body. */
+function inQuery(keyword: string, value: unknown): string | undefined {
+  if (Array.isArray(value)) return 'must be sent once'
+  const isOffset = keyword === 'format' && /T.* \d\d:\d\d$/i.test(String(value))
+  return isOffset ? 'must have its + as %2B: in a query + means a blank' : undefined
+}
 
 function faultsOf({ validation = [], validationContext = 'body' }: Failure): Fault[] {
-  return validation.slice(0, MAX_FAULTS).map(({ instancePath, keyword, params, parentSchema }: Found) => {
+  const found = (validation as Found[]).filter(
+    ({ keyword, data }) =>
+      keyword !== 'if' && // it repeats those of its `else`
+      (validationContext !== 'querystring' || keyword !== 'enum' || !Array.isArray(data)), // said by its type
+  )
+  return found.slice(0, MAX_FAULTS).map(({ instancePath, keyword, params, parentSchema, data }) => {
     const field = params.missingProperty ?? params.additionalProperty
     const path = instancePath.split('/').slice(1)
+    const names = parentSchema?.['x-instead'] ?? {}
+    const instead = Object.hasOwn(names, String(field)) && names[String(field)]
     const own = OWN_MESSAGE.has(keyword) ? parentSchema?.['x-message'] : undefined
     return {
       loc: [
@@ -121,7 +152,10 @@ function faultsOf({ validation = [], validationContext = 'body' }: Failure): Fau
         ...path,
         ...(field === undefined ? [] : [String(field)]),
       ],
-      msg: own ?? MESSAGES[keyword]?.(params) ?? 'is not valid',
+      msg:
+        (validationContext === 'querystring' ? inQuery(keyword, data) : undefined) ??
+        own ??
+        (MESSAGES[keyword]?.(params) ?? 'is not valid') + (instead ? `: use ${instead}` : ''),
       type: keyword,
     }
   })

@@ -21,7 +21,7 @@ interface Use {
 }
 
 /** What was made by the first request with a key. */
-interface First {
+export interface First {
   user_id: string
   /** The id of the row. */
   made: number
@@ -45,7 +45,10 @@ interface InsertOnce<Values, Row> {
   insert: Statement<Values & Use, Row, 'owner'>
 }
 
-/** Makes it from an insert into this table that returns the columns of the answer. */
+/**
+ * Makes it from an insert into this table that returns the columns of the answer. The inner `returning` is for Citus:
+ * without it, it copies what was selected, and PostgreSQL takes no copy where there are policies.
+ */
 export const insertOnce = <Row extends { id: number }, Values>(
   table: string,
   insert: (mine: Mine, given: Given<Values>) => Compilable<Row>,
@@ -57,6 +60,7 @@ export const insertOnce = <Row extends { id: number }, Values>(
         used as (
           insert into idempotency_keys (user_id, key, request, made)
           select ${mine.owner.user_id}, ${given.key}, ${given.request}, id from made
+          returning made
         )
       select * from made`,
   ),
@@ -66,6 +70,7 @@ export const insertOnce = <Row extends { id: number }, Values>(
  * Inserts a row, unless that was done under the same key.
  *
  * @param again makes the answer of the first time from the same values
+ * @param said what must be the same in each request with the key; default the values
  * @returns the row; `replayed` if it was made before
  * @throws HttpProblem 422 idempotency_key_reused if the values were others
  */
@@ -75,9 +80,10 @@ export async function once<Row extends { id: number; replayed?: true }, Values>(
   values: Values,
   key: string,
   again: (first: First) => Row,
+  said: unknown = values,
 ): Promise<Row & { replayed?: true }> {
   const request = createHash('sha256')
-    .update(JSON.stringify([table, values]))
+    .update(JSON.stringify([table, said]))
     .digest('base64url')
   try {
     const [, rows] = await scope.transaction([

@@ -1,12 +1,14 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import pLimit from 'p-limit'
 import { ScopedStatement, type Statement, type UserScope } from './isolation/index.ts'
+import { unavailable } from './problem.ts'
 
 // To parse and write a thousand rows takes this process some milliseconds, in which it does nothing else.
 const LARGE = 100
 const AT_ONCE = 2
 // One that takes longer waits for the database, and meanwhile keeps this process from nothing.
 const TURN_MS = 1_000
+const PATIENCE_MS = 3_000
 
 const turns = pLimit(AT_ONCE)
 // The last large one of each user: the next one queues up behind it.
@@ -16,18 +18,24 @@ const lastOf = new Map<string | undefined, Promise<void>>()
  * Reads a page of rows: a small one at once, a large one in its turn. The users with large ones take turns, so that the
  * requests of one need not wait for more than a page of each other, however many they have asked for and left behind.
  * @param limit the most rows that it may have
+ * @param patience milliseconds that a large one waits for its turn
+ * @throws HttpProblem 503 busy if its turn has not come by then
  */
 export async function readPage<Values, Row>(
   scope: UserScope,
   limit: number,
   statement: Statement<Values, Row, 'owner'>,
   values: Values,
+  patience = PATIENCE_MS,
 ): Promise<Row[]> {
   if (limit <= LARGE) return scope.all(statement, values)
   const user = ScopedStatement.ownerOf(scope.bind(statement, values))
   const before = lastOf.get(user)
-  return new Promise((resolve) => {
+  const latest = performance.now() + patience
+  return new Promise((resolve, reject) => {
     const turn = async () => {
+      if (performance.now() > latest)
+        return reject(unavailable('busy', 'Too many long lists are asked for. Try again shortly.'))
       const rows = scope.all(statement, values)
       resolve(rows)
       const taken = new AbortController()

@@ -98,6 +98,7 @@ export function logRequest(
       status: reply.statusCode,
       user_id: request.user?.id,
       ms: Math.round(reply.elapsedTime * 10) / 10,
+      ...request.trace?.ids,
       ...request.problem,
       err,
     },

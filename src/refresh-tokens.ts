@@ -4,6 +4,9 @@ import type { Given, SharedScope } from './isolation/index.ts'
 import { unauthorized } from './problem.ts'
 import { sharedStatement } from './tables.ts'
 
+/** Expired tokens that are removed at once. */
+const BATCH = 10_000
+
 /** A new refresh token. It is shown only once. */
 export interface IssuedToken {
   refreshToken: string
@@ -57,11 +60,16 @@ const revokeFamily = sharedStatement((db, given: Given<Family>) =>
     .returning('account_id'),
 )
 
-const sweepExpired = sharedStatement((db) =>
-  db
-    .deleteFrom('refresh_tokens')
-    .where('expires_at', '<', sql<Date>`now()`)
-    .returning('family'),
+// Up to the time at which the last of a batch expired: those that expired together lie together.
+const sweepExpired = sharedStatement<{ count: number }, { limit: number }>(
+  (_db, { limit }) => sql`
+    with last as (
+      select expires_at from refresh_tokens where expires_at < now() order by expires_at offset ${limit} limit 1
+    ), gone as (
+      delete from refresh_tokens
+      where expires_at < now() and expires_at <= coalesce((select expires_at from last), now()) returning 1
+    )
+    select count(*) as count from gone`,
 )
 
 export const invalidRefreshToken = () => unauthorized('invalid_refresh_token', 'Invalid refresh token')
@@ -112,9 +120,15 @@ export class RefreshTokens {
     while (ended.length > 0)
   }
 
-  /** Removes expired tokens; returns how many. */
+  /** Removes expired tokens, a batch at a time; returns how many. */
   async sweep(): Promise<number> {
-    return (await this.#scope.all(sweepExpired, {})).length
+    let removed = 0
+    let batch: number
+    do {
+      batch = (await this.#scope.one(sweepExpired, { limit: BATCH })).count
+      removed += batch
+    } while (batch > BATCH)
+    return removed
   }
 
   #next(): { refreshToken: string; hash: string; expires_at: Date } {

@@ -1,4 +1,5 @@
 import type { ColumnType, Generated } from 'kysely'
+import type { Priority } from '../schemas/task-fields.ts'
 import { isolate, type Mine as MineOf } from './isolation/index.ts'
 import type { User } from './tokens/index.ts'
 
@@ -18,6 +19,9 @@ interface TaskTable {
   title: string
   description: string | null
   completed: Generated<boolean>
+  priority: Priority | null
+  due_at: string | null
+  tags: Generated<string[]>
   created_at: ColumnType<string, never, never>
   updated_at: Timestamp
   /** 1, and one more with each change. */

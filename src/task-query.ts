@@ -1,23 +1,78 @@
-import type { TaskQuery } from '../schemas/task.ts'
+import { type Static, Type } from '@sinclair/typebox'
+import { strictQuery } from '../schemas/query.ts'
+import { type Chosen, filterParameters, readFilters } from './task-filters.ts'
+import { defaultOrder, type Order, SORT_NAMES, type SortName } from './task-sorts.ts'
 
-/** Which tasks of the list, and how many. */
+const skipped = (options: object) =>
+  Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER, default: 0, ...options })
+const sort = (options: object) =>
+  Type.Optional(Type.Unsafe<string>({ type: 'string', enum: Object.keys(SORT_NAMES), ...options }))
+
+const query = Type.Object(
+  {
+    skip: skipped({ description: 'Tasks to skip' }),
+    offset: skipped({ description: 'The same', deprecated: true }),
+    page: Type.Integer({
+      minimum: 1,
+      maximum: 1_000_000_000,
+      default: 1,
+      deprecated: true,
+      description: 'Skips the pages of `limit` tasks before this one',
+    }),
+    limit: Type.Integer({ minimum: 1, maximum: 1000, default: 100, description: 'Tasks in one answer' }),
+    cursor: Type.Optional(
+      Type.String({ maxLength: 2200, description: 'From the Link header of the page before' }),
+    ),
+    ...(filterParameters as object),
+    sort: sort({ description: 'What they are sorted by; tasks without a value come last' }),
+    sort_by: sort({ description: 'The same, where `sort` is not sent', deprecated: true }),
+    order: Type.Optional(
+      Type.Unsafe<Order>({
+        type: 'string',
+        enum: ['asc', 'desc'],
+        description: 'Default: `asc` for `due_at` and `title`, else `desc`',
+      }),
+    ),
+    count: Type.Optional(
+      Type.Boolean({ description: 'Ask for X-Total-Count; so does `Prefer: count=exact`' }),
+    ),
+  },
+  strictQuery,
+)
+
+/** The validator requires no parameter; the type is that of the query with its defaults filled in. */
+const withDefaults = <T extends typeof query>(schema: T): T => ({ ...schema, required: [] })
+
+export const TaskQuery = withDefaults(query)
+export type TaskQuery = Static<typeof TaskQuery>
+
+/** The tasks that a change of several is for. */
+export const TaskSelection = Type.Object(filterParameters, strictQuery)
+
+/** Which tasks of the list, in which order, and how many. */
 export interface TaskPage {
   skip: number
   limit: number
-  completed?: boolean
   cursor?: string
+  /** Default: all. */
+  chosen?: Chosen
+  /** Default: created_at. */
+  sort?: SortName
+  /** Default: desc. */
+  order?: Order
 }
 
-const COMPLETED = { all: undefined, pending: false, completed: true }
-
 /** What a query asks for, in whichever of the ways that front ends say it. */
-export function readQuery({ skip, offset, page, limit, cursor, ...state }: TaskQuery): TaskPage {
-  const status = state.status ?? state.status_filter ?? 'all'
+export function readQuery(query: TaskQuery): TaskPage {
+  const { skip, offset, page, limit, cursor } = query
+  const sort = SORT_NAMES[query.sort ?? query.sort_by ?? 'created_at'] as SortName
   return {
     skip: skip + offset + (page - 1) * limit,
     limit,
     cursor,
-    completed: state.completed ?? COMPLETED[status],
+    chosen: readFilters(query),
+    sort,
+    order: query.order ?? defaultOrder(sort),
   }
 }
 
@@ -37,5 +92,5 @@ export function pageAfter(url: string, cursor: string): string {
   const query = new URLSearchParams(url.split('?')[1])
   for (const skipped of ['skip', 'offset', 'page']) query.delete(skipped) // the cursor starts after what was skipped
   query.set('cursor', cursor)
-  return `${pathOf(url)}?${query}`
+  return `${pathOf(url)}?${String(query).replaceAll('%2C', ',')}` // up to 1,000 ids: no longer than they came
 }

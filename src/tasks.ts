@@ -1,112 +1,120 @@
-import { sql } from 'kysely'
+import { type Expression, sql, type SqlBool } from 'kysely'
+import {
+  comparable,
+  eachField,
+  FIELDS,
+  DEFAULTS,
+  PRIORITIES,
+  type TaskValues,
+  valuesIn,
+} from '../schemas/task-fields.ts'
 import type { NewTask, Task, TaskChange, TaskStats } from '../schemas/task.ts'
-import { insertOnce, once } from './idempotency.ts'
+import { type First, insertOnce, once } from './idempotency.ts'
 import type { Given, Statement, UserScope } from './isolation/index.ts'
 import { readPage } from './large-reads.ts'
-import { HttpProblem, validationFailed } from './problem.ts'
+import { HttpProblem } from './problem.ts'
 import { type Mine, statement } from './tables.ts'
+import { ALL, choosesAny, type Chosen, chosen, isOverdue } from './task-filters.ts'
 import type { TaskPage } from './task-query.ts'
+import { behind, cursorOf, eachSort, ordering, type Position, readCursor } from './task-sorts.ts'
 
-type Page = { before: number; limit: number; skip: number }
-/** Those that will do; null for any. */
+/** The versions that a task may have, from If-Match; null: any. */
 type Versions = readonly string[] | null
 type At = { id: number; versions: Versions }
 type Versioned<T> = T & { version: number }
 
-const columns = ['id', 'user_id', 'title', 'description', 'completed', 'created_at', 'updated_at'] as const
+const columns = ['id', 'user_id', ...FIELDS, 'due_at as due_date', 'created_at', 'updated_at'] as const
 const withVersion = [...columns, 'version'] as const
-/** What every change does besides. */
-const changed = { updated_at: sql<string>`now()`, version: sql<number>`version + 1` }
-const isAt = ({ versions }: Given<At>) => sql<boolean>`coalesce(version::text = any(${versions}), true)`
+const hasVersion = ({ versions }: Given<At>) => sql<boolean>`coalesce(version::text = any(${versions}), true)`
 
-// The last id of the previous page; the first page starts after every id.
-const FROM_THE_START = Number.MAX_SAFE_INTEGER + 1
-const pageOf = (mine: Mine, { before, limit, skip }: Given<Page>) =>
+type Page = Position & { limit: number; skip: number }
+const pageOf = (mine: Mine, { limit, skip }: Given<Page>) =>
+  mine.selectFrom('tasks').select(columns).limit(limit).offset(skip)
+
+const list = statement((mine, given: Given<Page>) =>
+  pageOf(mine, given)
+    .where(behind('created_at', 'desc', given))
+    .orderBy(ordering('created_at', 'desc')),
+)
+
+const lists = eachSort((sort, order) =>
+  statement((mine, given: Given<Page & Chosen>) =>
+    pageOf(mine, given)
+      .where(chosen(given))
+      .where(behind(sort, order, given))
+      .orderBy(ordering(sort, order)),
+  ),
+)
+
+const count = statement((mine, given: Given<Chosen>) =>
   mine
     .selectFrom('tasks')
-    .select(columns)
-    .where('id', '<', before)
-    .orderBy('id', 'desc')
-    .limit(limit)
-    .offset(skip)
-
-const list = statement((mine, given: Given<Page>) => pageOf(mine, given))
-
-const listByCompleted = statement((mine, given: Given<Page & { completed: boolean }>) =>
-  pageOf(mine, given).where('completed', '=', given.completed),
+    .select(({ fn }) => fn.countAll<number>().as('total'))
+    .where(chosen(given)),
 )
 
 const find = statement((mine, given: Given<At>) =>
-  mine.selectFrom('tasks').select(withVersion).where('id', '=', given.id).where(isAt(given)),
+  mine.selectFrom('tasks').select(withVersion).where('id', '=', given.id).where(hasVersion(given)),
 )
 
-const insert = (mine: Mine, { title, description, completed }: Given<Required<NewTask>>) =>
-  mine.insertInto('tasks', { title, description, completed }).returning(withVersion)
+const insert = (mine: Mine, given: Given<TaskValues>) =>
+  mine
+    .insertInto(
+      'tasks',
+      eachField((field) => sql<never>`${given[field]}`),
+    )
+    .returning(withVersion)
 const create = statement(insert)
 const createOnce = insertOnce('tasks', insert)
 
-// A field that was not sent arrives as null; `description` may be set to null, so it needs a flag of its own.
-type Change = {
-  title: string | null
-  description: string | null
-  setsDescription: boolean
-  completed: boolean | null
-}
+// A field whose name is not in `sets` stays as it is.
+export type Change = TaskValues & { sets: readonly string[] }
+const counted = { updated_at: sql<string>`now()`, version: sql<number>`version + 1` }
+export const changed = (given: Given<Change>) => ({
+  ...eachField(
+    (field) =>
+      sql<never>`case when ${sql.lit(field)} = any(${given.sets}::text[]) then ${given[field]} else ${sql.ref(field)} end`,
+  ),
+  ...counted,
+})
 const change = statement((mine, given: Given<At & Change>) =>
   mine
     .updateTable('tasks')
-    .set((eb) => ({
-      title: eb.fn.coalesce(given.title, 'title'),
-      description: eb
-        .case()
-        .when(given.setsDescription)
-        .then(given.description)
-        .else(eb.ref('description'))
-        .end(),
-      completed: eb.fn.coalesce(given.completed, 'completed'),
-      ...changed,
-    }))
+    .set(changed(given))
     .where('id', '=', given.id)
-    .where(isAt(given))
+    .where(hasVersion(given))
     .returning(withVersion),
 )
 
 const toggle = statement((mine, given: Given<At>) =>
   mine
     .updateTable('tasks')
-    .set((eb) => ({ completed: eb.not('completed'), ...changed }))
+    .set((eb) => ({ completed: eb.not('completed'), ...counted }))
     .where('id', '=', given.id)
-    .where(isAt(given))
+    .where(hasVersion(given))
     .returning(withVersion),
 )
 
 const remove = statement((mine, given: Given<At>) =>
-  mine.deleteFrom('tasks').where('id', '=', given.id).where(isAt(given)).returning('id'),
+  mine.deleteFrom('tasks').where('id', '=', given.id).where(hasVersion(given)).returning('id'),
 )
 
-const count = statement((mine) =>
-  mine
-    .selectFrom('tasks')
-    .select(({ fn }) => [
+const stats = statement((mine) =>
+  mine.selectFrom('tasks').select(({ fn }) => {
+    const countOf = (condition: Expression<SqlBool>) => fn.countAll<number>().filterWhere(condition)
+    return [
       fn.countAll<number>().as('total'),
-      fn.countAll<number>().filterWhere('completed', '=', true).as('completed'),
-    ]),
+      countOf(sql`completed`).as('completed'),
+      countOf(isOverdue).as('overdue'),
+      ...PRIORITIES.map((priority) => countOf(sql`priority = ${sql.lit(priority)}`).as(priority)),
+    ]
+  }),
 )
 
 const taskNotFound = () => new HttpProblem(404, 'task_not_found', 'Task not found')
 const taskChanged = () =>
   new HttpProblem(412, 'precondition_failed', 'The task was changed meanwhile: read it again.')
-
-// Opaque to clients: its meaning may change.
-const cursorOf = ({ id }: Task): string => id.toString(36)
-
-function readCursor(cursor: string): number {
-  const id = Number.parseInt(cursor, 36)
-  if (id > 0 && id <= Number.MAX_SAFE_INTEGER && id.toString(36) === cursor) return id
-  throw validationFailed([{ loc: ['query', 'cursor'], msg: 'is not from a Link header', type: 'cursor' }])
-}
-
-/** The tasks of one user, and the only way to the tasks table. Each call is one statement; another only says why it failed. */
+/** The tasks of one user; many-tasks.ts has what changes several at once. Each call is one statement; another only says why it failed. */
 export class Tasks {
   readonly #scope: UserScope
 
@@ -114,27 +122,28 @@ export class Tasks {
     this.#scope = scope
   }
 
-  /** A page, newest first, and the cursor of the next one, if there is more. */
-  async list({ skip, limit, completed, cursor }: TaskPage): Promise<{ tasks: Task[]; next?: string }> {
+  /** A page, and the cursor of the next one, if there is more. */
+  async list({
+    skip,
+    limit,
+    cursor,
+    chosen = ALL,
+    sort = 'created_at',
+    order = 'desc',
+  }: TaskPage): Promise<{ tasks: Task[]; next?: string }> {
     // One row more than requested shows whether there is a next page.
-    const page = {
-      before: cursor === undefined ? FROM_THE_START : readCursor(cursor),
-      limit: limit + 1,
-      skip,
-    }
-    const tasks = await (completed === undefined
+    const page = { ...readCursor(sort, order, cursor), limit: limit + 1, skip }
+    const tasks = await (sort === 'created_at' && order === 'desc' && !choosesAny(chosen)
       ? readPage(this.#scope, limit, list, page)
-      : readPage(this.#scope, limit, listByCompleted, { ...page, completed }))
+      : readPage(this.#scope, limit, lists[sort][order], { ...page, ...chosen }))
     if (tasks.length <= limit) return { tasks }
     tasks.length = limit
-    return { tasks, next: cursorOf(tasks[limit - 1] as Task) }
+    return { tasks, next: cursorOf(sort, order, tasks[limit - 1] as Task) }
   }
 
   /** How many tasks `list` would find in all. */
-  async count({ completed }: Pick<TaskPage, 'completed'>): Promise<number> {
-    const stats = await this.stats()
-    if (completed === undefined) return stats.total
-    return completed ? stats.completed : stats.pending
+  async count(chosen = ALL): Promise<number> {
+    return (await this.#scope.one(count, chosen)).total
   }
 
   /**
@@ -147,28 +156,27 @@ export class Tasks {
   }
 
   /** @param key of the request: if it was used before, the task that it made then comes back, as it was */
-  create(
-    { title, description = null, completed = false }: NewTask,
-    key?: string,
-  ): Promise<Versioned<Task> & { replayed?: true }> {
-    const values = { title, description, completed }
+  create(task: NewTask, key?: string): Promise<Versioned<Task> & { replayed?: true }> {
+    const values = { ...DEFAULTS, ...valuesIn(task) }
     if (key === undefined) return this.#scope.one(create, values)
-    return once(this.#scope, createOnce, values, key, ({ user_id, made, created_at }) => ({
+    const again = ({ user_id, made, created_at }: First) => ({
       id: made,
       user_id,
       ...values,
+      due_date: values.due_at,
       created_at,
       updated_at: created_at,
       version: 1,
-    }))
+    })
+    return once(this.#scope, createOnce, values, key, again, comparable(values))
   }
 
   /** Changes only the fields given; with none, nothing. */
   async change(id: number, fields: TaskChange, versions: Versions = null): Promise<Versioned<Task>> {
-    if (Object.keys(fields).length === 0) return this.find(id, versions)
-    const { title = null, description = null, completed = null } = fields
-    const setsDescription = fields.description !== undefined
-    return this.#one(change, { id, versions, title, description, setsDescription, completed })
+    const values = valuesIn(fields)
+    const sets = Object.keys(values)
+    if (sets.length === 0) return this.find(id, versions)
+    return this.#one(change, { id, versions, ...DEFAULTS, ...values, sets })
   }
 
   /** Flips `completed`, or sets it to the value given. */
@@ -183,9 +191,15 @@ export class Tasks {
   }
 
   async stats(): Promise<TaskStats> {
-    const { total, completed } = await this.#scope.one(count, {})
-    const completion_rate = total === 0 ? 0 : Math.round((completed / total) * 10_000) / 100
-    return { total, completed, pending: total - completed, completion_rate }
+    const { total, completed, overdue, low, medium, high } = await this.#scope.one(stats, {})
+    return {
+      total,
+      completed,
+      pending: total - completed,
+      completion_rate: total === 0 ? 0 : Math.round((completed / total) * 10_000) / 100,
+      overdue,
+      by_priority: { low, medium, high, none: total - low - medium - high },
+    }
   }
 
   async #one<Values extends At, Row>(

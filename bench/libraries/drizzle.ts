@@ -1,5 +1,5 @@
 // https://orm.drizzle.team/docs/rls#using-with-supabase: settings and role first, in a transaction.
-import { desc, eq, sql } from 'drizzle-orm'
+import { desc, eq, getTableColumns, sql } from 'drizzle-orm'
 import { drizzle } from 'drizzle-orm/node-postgres'
 import { bigint, boolean, pgTable, text, timestamp } from 'drizzle-orm/pg-core'
 import pg from 'pg'
@@ -11,6 +11,9 @@ const tasks = pgTable('tasks', {
   title: text().notNull(),
   description: text(),
   completed: boolean().notNull(),
+  priority: text(),
+  due_at: timestamp({ withTimezone: true }),
+  tags: text().array().notNull(),
   created_at: timestamp({ withTimezone: true }).notNull(),
   updated_at: timestamp({ withTimezone: true }).notNull(),
 })
@@ -22,6 +25,11 @@ await serve((user, limit) =>
     await tx.execute(
       sql`select set_config('app.user_id', ${user}, true), set_config('role', 'taskward_user', true)`,
     )
-    return tx.select().from(tasks).where(eq(tasks.user_id, user)).orderBy(desc(tasks.id)).limit(limit)
+    return tx
+      .select({ ...getTableColumns(tasks), due_date: tasks.due_at })
+      .from(tasks)
+      .where(eq(tasks.user_id, user))
+      .orderBy(desc(tasks.id))
+      .limit(limit)
   }),
 )

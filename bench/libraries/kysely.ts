@@ -10,6 +10,9 @@ interface Tables {
     title: string
     description: string | null
     completed: boolean
+    priority: string | null
+    due_at: Date | null
+    tags: string[]
     created_at: Date
     updated_at: Date
   }
@@ -27,6 +30,7 @@ await serve((user, limit) =>
     return trx
       .selectFrom('tasks')
       .selectAll()
+      .select('due_at as due_date')
       .where('user_id', '=', user)
       .orderBy('id', 'desc')
       .limit(limit)

@@ -10,7 +10,7 @@ const sql = postgres(DATABASE_URL, {
 await serve(async (user, limit) => {
   const [, tasks] = await sql.begin((sql) => [
     sql`select set_config('app.user_id', ${user}, true), set_config('role', 'taskward_user', true)`,
-    sql`select user_id, id, title, description, completed, created_at, updated_at
+    sql`select user_id, id, title, description, completed, priority, due_at, tags, due_at as due_date, created_at, updated_at
       from tasks where user_id = ${user} order by id desc limit ${limit}`,
   ])
   return tasks

@@ -26,5 +26,5 @@ await serve(async (user, limit) => {
     orderBy: { id: 'desc' },
     take: limit,
   })
-  return tasks.map((task) => ({ ...task, id: Number(task.id) }))
+  return tasks.map((task) => ({ ...task, id: Number(task.id), due_date: task.due_at }))
 })

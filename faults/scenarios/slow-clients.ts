@@ -1,44 +1,12 @@
-import { connect } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { thousands, watch } from '../clients.ts'
+import { Drip } from '../drip.ts'
 import type { Scenario } from '../tools.ts'
 import { seconds } from '../writing.ts'
 
 const HEADERS = 1000
 const BODIES = 500
 const SECONDS = 20
-
-/** How long sockets were open, and how many still are. */
-class Slow {
-  readonly #ages: number[] = []
-  #open = 0
-
-  constructor(port: number, count: number, begin: string, drip: string, teardown: (end: () => void) => void) {
-    for (let i = 0; i < count; i++) {
-      // Its own half stays open: the server has to let go by itself.
-      const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true })
-      const start = performance.now()
-      this.#open += 1
-      socket.on('error', () => {})
-      socket.on('data', () => {})
-      socket.write(begin)
-      const timer = setInterval(() => socket.write(drip), 500)
-      socket.on('end', () => clearInterval(timer))
-      socket.on('end', () => this.#ages.push(performance.now() - start))
-      socket.on('close', () => clearInterval(timer))
-      socket.on('close', () => (this.#open -= 1))
-      teardown(() => socket.destroy())
-    }
-  }
-
-  get longest(): number {
-    return this.#ages.length > 0 ? Math.max(...this.#ages) : Infinity
-  }
-
-  get cut(): number {
-    return this.#ages.length
-  }
-}
 
 export default {
   name: 'slow-clients',
@@ -52,12 +20,16 @@ export default {
     const before = await watch(service.url, others, { seconds: 6 })
     const rss = service.rss()
     const port = Number(new URL(service.url).port)
-    const end = (fn: () => void) => tools.teardown(fn)
     const token = await tools.token('slow')
-    const headers = new Slow(port, HEADERS, 'GET /todos HTTP/1.1\r\nHost: a\r\n', 'X: a\r\n', end)
+    const open = (clients: number, begin: string, drip: string) => {
+      const slow = new Drip({ port, clients, begin, drip })
+      tools.teardown(() => slow.close())
+      return slow
+    }
+    const headers = open(HEADERS, 'GET /todos HTTP/1.1\r\nHost: a\r\n', 'X: a\r\n')
     const body = `POST /todos HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer ${token}\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{`
-    const bodies = new Slow(port, BODIES, body, ' ', end)
-    await sleep(1000) // opening 1,500 sockets keeps this process busy, which is not the service's
+    const bodies = open(BODIES, body, ' ')
+    await sleep(1000) // to open 1,500 sockets keeps the machine busy
     const during = await watch(service.url, others, { seconds: SECONDS - 1 })
     const ratio = during.p99 / Math.max(before.p99, 1)
     return {

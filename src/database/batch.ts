@@ -13,6 +13,9 @@ import { type Parser, parserOf, toText } from './values.ts'
 //       were described, and the settings read back are those that were sent. Otherwise the connection is cut.
 //   B4  An error thrown while an answer is read never leaves the batch.
 //   B5  A statement counts as prepared on a connection once it has completed there; its columns are known for as long.
+//   B6  Where the transaction must be explicit, `begin` stands in front, and `commit` is a batch of its own, written with
+//       the first at once: PostgreSQL skips what is behind an error up to the next Sync, so it is always reached, and
+//       ends a failed transaction by rolling it back. Rows are delivered after it.
 
 /** What pg lets a query write to a connection. */
 interface Wire {
@@ -45,17 +48,20 @@ const cut = new WeakMap<Wire, Error>()
 class Batch extends pg.Query {
   declare callback: Callback
   readonly #statements: readonly BoundStatement[]
-  readonly #onWrite: () => void
+  readonly #onWrite: () => Error | void
   readonly #rows: unknown[][]
   /** The columns of each statement, if they are known. */
   readonly #columns: (readonly Column[] | undefined)[] = []
   #wire: Wire | undefined
   /** Index of the statement that is being answered. */
   #at = 0
+  /** The command tag of the last statement that completed. */
+  tag = ''
   /** Why a value could not be read. */
   #unreadable: Error | undefined
 
-  constructor(statements: readonly BoundStatement[], onWrite: () => void, callback: Callback) {
+  /** @param onWrite called before it is written; returns an error if it must not be */
+  constructor(statements: readonly BoundStatement[], onWrite: () => Error | void, callback: Callback) {
     super('')
     this.#statements = statements
     this.#onWrite = onWrite
@@ -73,7 +79,8 @@ class Batch extends pg.Query {
     }
 
     this.#wire = wire
-    this.#onWrite()
+    const refusal = this.#onWrite()
+    if (refusal) return refusal
     // Uncorked once everything that has arrived is handled: one write for the batches of many requests.
     wire.stream.cork()
     setImmediate(() => wire.stream.uncork())
@@ -124,7 +131,8 @@ class Batch extends pg.Query {
     }
   }
 
-  handleCommandComplete(): void {
+  handleCommandComplete({ text }: { text: string }): void {
+    this.tag = text
     const statement = this.#statements[this.#at]
     if (!statement) return this.#refuse('a completion that was not asked for')
     if (statement.expected && this.#rows[this.#at]?.length !== 1) return this.#refuse('no settings')
@@ -176,31 +184,75 @@ function columnsOn(wire: Wire): Map<string, readonly Column[]> {
   return known
 }
 
+export interface BatchOptions {
+  /** Called when the batch is written to the connection: from then on it may run. */
+  onWrite?: () => void
+  /** Whether the transaction is begun and committed by statements of its own. Default false. */
+  explicit?: boolean
+}
+
 /**
  * Runs statements as one transaction on a connection that others may share. Returns the rows of each. A prepared
  * statement that PostgreSQL no longer has, or whose columns have changed, is prepared again, once: nothing of the batch
  * has run by then.
  *
- * @param onWrite called when the batch is written to the connection: from then on it may run
  * @throws the error of the statement that failed; the batch was rolled back
  * @throws ForeignAnswerError if the answer cannot be shown to be this batch's; whether it was committed is unknown
  */
 export function runBatch(
   client: pg.ClientBase,
   statements: readonly BoundStatement[],
-  onWrite: () => void = () => {},
+  { onWrite = () => {}, explicit = false }: BatchOptions = {},
 ): Promise<unknown[][]> {
+  const send = explicit ? sendExplicit : sendImplicit
   return new Promise((resolve, reject) => {
     const attempt = (last: boolean) =>
-      void client.query(
-        new Batch(statements, onWrite, (error, rows) => {
-          if (!error) resolve(rows)
-          else if (isStaleStatement(error) && !last) attempt(true)
-          else reject(error)
-        }),
-      )
+      send(client, statements, onWrite, (error, rows) => {
+        if (!error) resolve(rows)
+        else if (isStaleStatement(error) && !last) attempt(true)
+        else reject(error)
+      })
     attempt(false)
   })
+}
+
+type Send = (
+  client: pg.ClientBase,
+  statements: readonly BoundStatement[],
+  onWrite: () => void,
+  done: (error: Error | null, rows: unknown[][]) => void,
+) => void
+
+const sendImplicit: Send = (client, statements, onWrite, done) =>
+  void client.query(new Batch(statements, onWrite, done))
+
+const BEGIN: BoundStatement = { name: '', sql: 'begin', parameters: [] }
+const COMMIT: BoundStatement = { name: '', sql: 'commit', parameters: [] }
+
+/** See B6. */
+const sendExplicit: Send = (client, statements, onWrite, done) => {
+  let written = false
+  let failure: Error | null = null
+  let rows: unknown[][] = []
+  const write = () => {
+    written = true
+    onWrite()
+  }
+  const within = new Batch([BEGIN, ...statements], write, (error, [, ...answers]) => {
+    failure = error
+    rows = answers
+  })
+  const end = new Batch(
+    [COMMIT],
+    () => (written ? undefined : new Error('there is no transaction to end')),
+    (error) => {
+      if (failure ?? error) done(failure ?? error, rows)
+      else if (end.tag !== 'COMMIT') done(new ForeignAnswerError('a rollback that was not asked for'), rows)
+      else done(null, rows)
+    },
+  )
+  void client.query(within)
+  void client.query(end)
 }
 
 /**

@@ -1,5 +1,6 @@
 import type pg from 'pg'
 import { hangUp } from './batch.ts'
+import type { Connections } from './connections.ts'
 
 /** Milliseconds that a check may take in all, and its connection to be made. */
 export const CHECK_TIMEOUT_MS = 1_000
@@ -9,18 +10,18 @@ export const CHECK_TIMEOUT_MS = 1_000
  * check fails: the next one may find another server at the same address. One check at a time.
  */
 export class CheckConnection {
-  readonly #open: () => pg.Pool
-  #pool: pg.Pool | undefined
+  readonly #open: (onConnect: (client: pg.PoolClient) => void) => Connections
+  #pool: Connections | undefined
   #client: pg.PoolClient | undefined
 
-  /** @param open opens a pool of one connection */
-  constructor(open: () => pg.Pool) {
+  /** @param open opens a pool of one connection, and says which that is */
+  constructor(open: (onConnect: (client: pg.PoolClient) => void) => Connections) {
     this.#open = open
   }
 
   /** @throws what the check throws; after a second, the error of a connection that was cut */
-  async use<T>(check: (pool: pg.Pool) => Promise<T>): Promise<T> {
-    this.#pool ??= this.#open().on('connect', (client) => (this.#client = client))
+  async use<T>(check: (pool: Connections) => Promise<T>): Promise<T> {
+    this.#pool ??= this.#open((client) => (this.#client = client))
     const late = setTimeout(() => {
       if (this.#client) hangUp(this.#client, new Error('Query read timeout'))
     }, CHECK_TIMEOUT_MS)

@@ -4,13 +4,24 @@ import pg from 'pg'
 import { type Runner, ScopedStatement } from '../isolation/index.ts'
 import { Breaker } from './breaker.ts'
 import { CHECK_TIMEOUT_MS, CheckConnection } from './check-connection.ts'
+import { Connections } from './connections.ts'
 import type { Embedded } from './embedded.ts'
-import { isAnswerLost, isRepeatable, isSilence, OutcomeUnknownError } from './faults.ts'
-import { Multiplexer } from './multiplexer.ts'
+import {
+  ForeignAnswerError,
+  isAnswerLost,
+  isLockTimeout,
+  isRepeatable,
+  isSilence,
+  OutcomeUnknownError,
+  ReadOnlyHostError,
+} from './faults.ts'
+import { parseHosts, type Wanted } from './hosts.ts'
+import { type KindName, type Load, Multiplexer } from './multiplexer.ts'
+import { Primary } from './primary.ts'
 import { sender } from './send.ts'
 
 export interface DatabaseOptions {
-  /** `postgres://…`, or for the embedded PostgreSQL `pglite:DIRECTORY` or `pglite:memory`. */
+  /** `postgres://…`, also with several hosts, or for the embedded PostgreSQL `pglite:DIRECTORY` or `pglite:memory`. */
   url: string
   /** Connections to PostgreSQL, 1–1000. The embedded database has only one. Default 10. */
   poolMax?: number
@@ -35,9 +46,11 @@ export interface Database extends Runner {
   readonly statementTimeout: number
   /** Whether the last write was given up because nothing came back. */
   readonly writesHang: boolean
+  /** What goes on at this moment. */
+  state(): DatabaseState
   /**
-   * Runs statements in one transaction, all written to the wire at once. Returns the rows of each. If the connection is
-   * lost, they are run once more, unless they were sent and would change something.
+   * Runs statements in one transaction, all written to the wire at once. Returns the rows of each. They are run once more
+   * if the session refuses to write, or if the connection is lost, unless they were sent and would change something.
    * @param sealed whether to prove that each statement ran in one transaction with its settings. Always proved if
    *   statements are not prepared. Default false
    * @throws at once while the server does not answer at all
@@ -63,12 +76,25 @@ export interface Database extends Runner {
   close(): Promise<void>
 }
 
+export interface DatabaseState {
+  /** Batches, and the connections that carry them. */
+  kinds: Record<KindName, Load>
+  /** Connections that are open and carry nothing. */
+  idle: number
+  /** How many batches were answered with what cannot be shown to be theirs, since the start. */
+  foreignAnswers: number
+}
+
 type Run = (statements: readonly ScopedStatement[]) => Promise<unknown[][]>
 
 const CONNECT_TIMEOUT_MS = 3_000
+// Of one of several hosts.
+const HOST_TIMEOUT_MS = 1_000
 const STATEMENT_TIMEOUT_MS = 5_000
 // How much longer to wait for a server that should have cancelled a statement itself, but does not answer at all.
 const ANSWER_TIMEOUT_MS = 500
+// A write that waits for a lock for longer is run again, and then waits: see multiplexer.ts for where.
+const LOCK_TIMEOUT_MS = 100
 // A batch that lost its connection is run again if that happened within this time, and after a pause, by when the other
 // connections that broke with it are known to be broken.
 const REPEAT_WITHIN_MS = 1_000
@@ -78,6 +104,15 @@ const CLOSE_TIMEOUT_MS = 1_000
 
 // So that times come in one form, whatever the login has. Poolers keep these two settings for each client.
 const SESSION = "set DateStyle = 'ISO'; set TimeZone = 'UTC'"
+// Once for each connection, so that no request asks.
+const IS_CITUS = "select from pg_extension where extname = 'citus'"
+
+// What a session must not say.
+const REFUSALS: Record<Wanted, string | undefined> = {
+  any: undefined,
+  'read-write': "select current_setting('transaction_read_only')::boolean as refused",
+  primary: 'select pg_is_in_recovery() as refused',
+}
 
 // PostgreSQL in WebAssembly: not loaded where it is not used.
 async function openEmbedded(url: string): Promise<Embedded> {
@@ -104,20 +139,59 @@ export async function connect({
   onConnectionError,
 }: DatabaseOptions): Promise<Database> {
   const embedded = url.startsWith('pglite:') ? await openEmbedded(url) : undefined
-  const config: pg.PoolConfig = {
-    ...(embedded ? embedded.config : { connectionString: verifyCertificate(url), max: poolMax }),
-    application_name: applicationName,
-    pipeline: true,
-    keepAlive: true,
-    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
-  }
-  const pool = openPool(config)
-  const multiplexer = new Multiplexer(pool, embedded ? 1 : poolMax, statementTimeout + ANSWER_TIMEOUT_MS)
+  const hosts = parseHosts(url)
+  const isOneHost = hosts.urls.length === 1
+  const connectTimeout = Math.min(
+    hosts.connectTimeout ?? (isOneHost ? CONNECT_TIMEOUT_MS : HOST_TIMEOUT_MS),
+    CONNECT_TIMEOUT_MS,
+  )
+  const primary = new Primary(
+    hosts.urls,
+    async (url) => {
+      const pool = openPool(url, { max: 1 })
+      try {
+        const client = await pool.connect()
+        client.release()
+      } finally {
+        void pool.end()
+      }
+    },
+    (url) => connections.move(url),
+  )
+  const onCitus = new WeakSet<pg.ClientBase>()
+  const connections = new Connections(primary, (url) => openPool(url))
+  const multiplexer = new Multiplexer(
+    connections,
+    embedded ? 1 : poolMax,
+    statementTimeout + ANSWER_TIMEOUT_MS,
+    // One that was switched off does not even close its connections.
+    isOneHost ? undefined : () => breaker.suspect(),
+  )
 
-  function openPool(config: pg.PoolConfig): pg.Pool {
+  function openPool(url: string, options: pg.PoolConfig = {}): pg.Pool {
+    const config: pg.PoolConfig = {
+      ...(embedded ? embedded.config : { connectionString: verifyCertificate(url), max: poolMax }),
+      application_name: applicationName,
+      pipeline: true,
+      keepAlive: true,
+      connectionTimeoutMillis: connectTimeout,
+      ...options,
+    }
     // Its type lacks the time-out.
-    const session = { text: SESSION, query_timeout: config.query_timeout ?? CONNECT_TIMEOUT_MS }
-    const onConnect = async (client: pg.ClientBase) => void (await client.query(session))
+    const session = {
+      text: `${SESSION}; ${IS_CITUS}`,
+      query_timeout: config.query_timeout ?? CONNECT_TIMEOUT_MS,
+    }
+    const refusal = REFUSALS[hosts.wanted]
+    const onConnect = async (client: pg.ClientBase) => {
+      // Sent at once.
+      const [results, answer] = await Promise.all([
+        client.query(session) as unknown as Promise<pg.QueryResult[]>,
+        refusal && client.query({ ...session, text: refusal }),
+      ])
+      if (answer && answer.rows[0]?.refused) throw new ReadOnlyHostError()
+      if (results.at(-1)?.rowCount === 1) onCitus.add(client)
+    }
     const pool = new pg.Pool({ ...config, onConnect })
     // Without listeners, a connection that breaks while idle, or between two statements, would end the process.
     pool.on('error', (error) => onConnectionError?.(error))
@@ -132,46 +206,58 @@ export async function connect({
       if (isSilence(error)) throw error // a server that refuses makes nobody wait
     }
   })
-  const send = sender({ statementTimeout, rls, prepare })
+  const send = sender({ statementTimeout, rls, prepare, isCitus: (client) => onCitus.has(client) })
   let writesHang = false
   let interrupted = false
+  let foreignAnswers = 0
 
   async function run(statements: readonly ScopedStatement[], sealed = false): Promise<unknown[][]> {
     const started = performance.now()
     try {
-      return await runOnce(statements, sealed, 0)
+      return await runOnce(statements, sealed, started)
     } catch (error) {
-      if (interrupted || !isRepeatable(error) || performance.now() - started > REPEAT_WITHIN_MS) throw error
+      const isLate = performance.now() - started > REPEAT_WITHIN_MS
+      if (interrupted || isLate || !isRepeatable(error)) throw error
     }
     await sleep(REPEAT_AFTER_MS)
-    return runOnce(statements, sealed, performance.now() - started)
+    return runOnce(statements, sealed, started)
   }
 
-  /** @param spent milliseconds of the statements' time that are over */
+  /** @param started performance.now() when their time began */
   async function runOnce(
     statements: readonly ScopedStatement[],
     sealed: boolean,
-    spent: number,
+    started: number,
   ): Promise<unknown[][]> {
-    if (breaker.fault) throw breaker.fault
     const [first] = statements
     const user = first && ScopedStatement.ownerOf(first)
     const writes = statements.some((statement) => statement.writes)
-    if (writes) embedded?.requireRoom()
     let written = false
     const onWrite = () => void (written = true)
-    try {
-      const rows = await multiplexer.run(writes, user, (client, queued) =>
-        send(client, statements, { sealed, waited: queued + spent, onWrite }),
-      )
-      if (writes) writesHang = false
-      return rows
-    } catch (error) {
-      if (isSilence(error)) {
-        if (writes) writesHang = true
-        breaker.suspect()
+    for (let blocked = false; ; blocked = true) {
+      if (breaker.fault) throw breaker.fault
+      if (writes) embedded?.requireRoom()
+      let lockTimeout: number | undefined
+      try {
+        const spent = performance.now() - started
+        const rows = await multiplexer.run({ writes, user, spent, blocked }, (client, waited, mayWait) => {
+          lockTimeout = writes && !mayWait ? LOCK_TIMEOUT_MS : undefined
+          return send(client, statements, { sealed, waited, lockTimeout, onWrite })
+        })
+        if (writes) writesHang = false
+        return rows
+      } catch (error) {
+        if (lockTimeout !== undefined && isLockTimeout(error) && !interrupted) {
+          written = false // and rolled back
+          continue
+        }
+        if (error instanceof ForeignAnswerError) foreignAnswers += 1
+        if (isSilence(error)) {
+          if (writes) writesHang = true
+          breaker.suspect()
+        }
+        throw writes && written && isAnswerLost(error) ? new OutcomeUnknownError(error) : error
       }
-      throw writes && written && isAnswerLost(error) ? new OutcomeUnknownError(error) : error
     }
   }
 
@@ -180,12 +266,19 @@ export async function connect({
     multiplexer.interrupt()
   }
 
-  const loginOn = (pool: pg.Pool) => new Kysely<never>({ dialect: new PostgresDialect({ pool }) })
+  const loginOn = (own: Connections) =>
+    new Kysely<never>({
+      dialect: new PostgresDialect({
+        pool: { connect: () => own.connect(), end: () => own.end(), options: {} },
+      }),
+    })
 
   async function asLogin<T>(use: (db: Kysely<never>) => Promise<T>, timeout?: number): Promise<T> {
-    if (embedded) return use(loginOn(pool))
-    const connectionTimeoutMillis = Math.min(timeout ?? Infinity, CONNECT_TIMEOUT_MS)
-    const own = openPool({ ...config, max: 1, query_timeout: timeout, connectionTimeoutMillis })
+    if (embedded) return use(loginOn(connections))
+    const connectionTimeoutMillis = Math.min(timeout ?? Infinity, connectTimeout)
+    const own = new Connections(primary, (url) =>
+      openPool(url, { max: 1, query_timeout: timeout, connectionTimeoutMillis }),
+    )
     try {
       return await use(loginOn(own))
     } finally {
@@ -193,17 +286,17 @@ export async function connect({
     }
   }
 
-  const checks = new CheckConnection(() =>
-    openPool({
-      ...config,
+  const checks = new CheckConnection((onConnect) => {
+    const options = {
       max: 1,
-      connectionTimeoutMillis: CHECK_TIMEOUT_MS,
+      connectionTimeoutMillis: Math.min(CHECK_TIMEOUT_MS, connectTimeout),
       query_timeout: CHECK_TIMEOUT_MS, // also of onConnect
-    }),
-  )
+    }
+    return new Connections(primary, (url) => openPool(url, options).on('connect', onConnect))
+  })
 
   async function check<T>(use: (db: Kysely<never>, run: Run) => Promise<T>): Promise<T> {
-    if (embedded) return use(loginOn(pool), (statements) => run(statements, true))
+    if (embedded) return use(loginOn(connections), (statements) => run(statements, true))
     return checks.use((own) =>
       use(loginOn(own), async (statements) => {
         const client = await own.connect()
@@ -219,6 +312,7 @@ export async function connect({
     get writesHang() {
       return writesHang
     },
+    state: () => ({ kinds: multiplexer.load, idle: connections.idleCount, foreignAnswers }),
     run,
     asLogin,
     check,
@@ -227,7 +321,7 @@ export async function connect({
       multiplexer.close()
       interrupt()
       breaker.close()
-      const ended = Promise.all([pool.end(), checks.end()])
+      const ended = Promise.all([connections.end(), checks.end()])
       await Promise.race([ended, sleep(CLOSE_TIMEOUT_MS, undefined, { ref: false })])
       await embedded?.close()
     },

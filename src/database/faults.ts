@@ -35,6 +35,28 @@ export class ForeignAnswerError extends Error {
   }
 }
 
+/** A host takes no writes, and those are wanted. */
+export class ReadOnlyHostError extends Error {
+  override name = 'ReadOnlyHostError'
+  constructor() {
+    super('it is a standby, or read-only')
+  }
+}
+
+/** None of several hosts can be used. */
+export class NoHostError extends AggregateError {
+  override name = 'NoHostError'
+  declare errors: Error[]
+  /** @param errors why, for each host in turn */
+  constructor(urls: readonly string[], errors: Error[]) {
+    const why = urls.map((url, i) => {
+      const { message, code } = errors[i] as NodeJS.ErrnoException
+      return `${URL.parse(url)?.host}: ${message || code}`
+    })
+    super(errors, `no host can be written to: ${why.join('; ')}`)
+  }
+}
+
 /** A value of a row has an unknown form; the connection itself is sound. */
 export class UnreadableValueError extends Error {
   override name = 'UnreadableValueError'
@@ -71,18 +93,35 @@ export function isAnswerLost(error: unknown): boolean {
   return !(error instanceof pg.DatabaseError) || error.severity === 'FATAL' || error.severity === 'PANIC'
 }
 
+/** Whether a session refused to write: that of a standby, or of a primary that no longer is one. */
+export function isReadOnly(error: unknown): boolean {
+  return sqlStateOf(error) === '25006'
+}
+
 /** Whether the connection an error came from must not be used again. */
 export function isConnectionFault(error: unknown): boolean {
-  return isAnswerLost(error) || sqlStateOf(error) === '25006'
+  return isAnswerLost(error) || isReadOnly(error)
 }
 
 /** Whether a batch that has changed nothing may have more luck on another connection. */
 export function isRepeatable(error: unknown): boolean {
-  return isAnswerLost(error) && isPassingFault(error) && !(error instanceof ForeignAnswerError)
+  return isConnectionFault(error) && isPassingFault(error) && !(error instanceof ForeignAnswerError)
+}
+
+/** Whether every host that can be used takes no writes. */
+export function refusesWrites(error: unknown): boolean {
+  if (error instanceof NoHostError) return error.errors.some(refusesWrites)
+  return error instanceof ReadOnlyHostError
+}
+
+/** Whether a batch was rolled back because it waited for a lock. */
+export function isLockTimeout(error: unknown): boolean {
+  return sqlStateOf(error) === '55P03'
 }
 
 /** Whether an error means that the server did not answer at all, as opposed to refusing. */
 export function isSilence(error: unknown): boolean {
+  if (error instanceof NoHostError) return error.errors.every(isSilence)
   if (!(error instanceof Error)) return false
   return SILENCE.test(error.message) || ('code' in error && error.code === 'ETIMEDOUT')
 }
@@ -90,6 +129,7 @@ export function isSilence(error: unknown): boolean {
 /** Whether an error means that the database is unreachable or overloaded, which passes by itself. */
 export function isPassingFault(error: unknown): boolean {
   if (error instanceof ForeignAnswerError || isStaleStatement(error)) return true
+  if (error instanceof ReadOnlyHostError || error instanceof NoHostError) return true
   if (!(error instanceof Error)) return false
   const code = 'code' in error && typeof error.code === 'string' ? error.code : ''
   return error instanceof pg.DatabaseError

@@ -10,6 +10,8 @@ export interface SenderOptions {
   rls: boolean
   /** Whether statements are named and prepared once. If not, each is sealed. */
   prepare: boolean
+  /** Whether a connection leads to Citus. */
+  isCitus(client: pg.ClientBase): boolean
 }
 
 export interface SendOptions {
@@ -17,6 +19,8 @@ export interface SendOptions {
   sealed: boolean
   /** Milliseconds since the statements arrived. Default 0. */
   waited?: number
+  /** Milliseconds to wait for a lock at most. Default: the statements' time. */
+  lockTimeout?: number
   /** Called when they are written to the connection: from then on they may run. */
   onWrite?: () => void
 }
@@ -38,20 +42,25 @@ const unnamed = ({ sql, parameters, types, expected }: BoundStatement): BoundSta
 })
 
 /** Makes the function that sends statements with their settings, as one batch. It returns the rows of each statement. */
-export function sender({ statementTimeout, rls, prepare }: SenderOptions) {
+export function sender({ statementTimeout, rls, prepare, isCitus }: SenderOptions) {
   return async (
     client: pg.ClientBase,
     statements: readonly ScopedStatement[],
-    { sealed, waited = 0, onWrite }: SendOptions,
+    { sealed, waited = 0, lockTimeout, onWrite }: SendOptions,
   ): Promise<unknown[][]> => {
     const timeout =
       waited < WORTH_COUNTING_MS ? statementTimeout : Math.ceil(Math.max(statementTimeout - waited, 1))
     const seal = sealed || !prepare
-    const options = { nonce: nextNonce(), timeout, rls, seal }
+    const citus = isCitus(client)
+    const options = { nonce: nextNonce(), timeout, lockTimeout, rls, seal, citus }
     const batch: BoundStatement[] = []
-    for (const statement of statements) batch.push(...ScopedStatement.onTheWire(statement, options))
-    const rows = await runBatch(client, prepare ? batch : batch.map(unnamed), onWrite)
-    const step = seal ? 3 : 2
-    return statements.map((_, i) => rows[step * i + 1] as unknown[])
+    // Where the statements are among their settings.
+    const places = statements.map((statement) => {
+      batch.push(...ScopedStatement.onTheWire(statement, options))
+      return batch.length - (seal ? 2 : 1)
+    })
+    const made = prepare ? batch : batch.map(unnamed)
+    const rows = await runBatch(client, made, { onWrite, explicit: citus })
+    return places.map((place) => rows[place] as unknown[])
   }
 }

@@ -20,9 +20,9 @@ export interface Expected {
 export interface CatalogFault {
   /**
    * `grant`: statements fail, because a role lacks a right. `isolation`: a wall is open, or may be. `undeclared`: so it
-   * is, unless what stands there belongs to a newer declaration.
+   * is, unless what stands there belongs to a newer declaration. `unknown`: it could not be compared.
    */
-  kind: 'grant' | 'isolation' | 'undeclared'
+  kind: 'grant' | 'isolation' | 'undeclared' | 'unknown'
   /** What is wrong, in a sentence. */
   fault: string
   /** The SQL that repairs it, or what to do instead. */
@@ -40,9 +40,19 @@ export async function compareCatalog(
   expected: Expected,
   rls: boolean,
 ): Promise<CatalogFault[]> {
+  const checks = [...TABLES, ...NAMES, ...(rls ? [...ROLES, ...REACH] : [])]
+  const { rows } = await comparison(expected, checks).execute(db)
+  return rows
+}
+
+/** The query that compares what must hold on a worker of Citus, where the owned tables are shards. */
+export const shardComparison = (expected: Expected, rls: boolean): RawBuilder<CatalogFault> =>
+  comparison(expected, [...TABLES, ...(rls ? ROLES : [])])
+
+function comparison(expected: Expected, checks: readonly Check[]): RawBuilder<CatalogFault> {
   const { owned, shared, roles } = expected
-  const checks = [...TABLES, ...(rls ? ROLES : [])].map((check) => check(expected))
-  const { rows } = await sql<CatalogFault>`
+  const parts = checks.map((check) => check(expected))
+  return sql<CatalogFault>`
     with declared as (
       select name, is_owned, to_regclass(quote_ident(name)) as oid from (
         select unnest(${owned}::text[]) as name, true as is_owned
@@ -57,8 +67,7 @@ export async function compareCatalog(
     ), of_extension as (
       select objid from pg_depend where deptype = 'e'
     )
-    ${sql.join(checks, sql` union `)} order by kind, fault, repair`.execute(db)
-  return rows
+    ${sql.join(parts, sql` union `)} order by kind, fault, repair`
 }
 
 type Check = (expected: Expected) => RawBuilder<unknown>
@@ -95,6 +104,29 @@ const TABLES: Check[] = [
       format('drop rule %I on %I;', rulename, name)
     from declared as d join pg_rewrite on ev_class = d.oid`,
 
+  () => sql`
+    select 'isolation', format('Table %s inherits from %s, which shows its rows.', name, inhparent::regclass),
+      format('alter table %I no inherit %s;', name, inhparent::regclass)
+    from declared as d join pg_inherits on inhrelid = d.oid
+    where is_owned and not (select relispartition from pg_class as c where c.oid = d.oid)`,
+
+  () => sql`
+    select 'isolation',
+      format('Policy %s on %s uses %s, which is not of PostgreSQL.', polname, name, pg_describe_object(refclassid, refobjid, 0)),
+      'Drop that, and make the policy again with protect().'
+    from declared as d join pg_policy as p on polrelid = d.oid
+    join pg_depend on classid = 'pg_policy'::regclass and objid = p.oid
+    where is_owned and refclassid in ('pg_proc'::regclass, 'pg_operator'::regclass, 'pg_cast'::regclass)`,
+
+  ({ columns }) => sql`
+    select 'isolation', format('To the collation of %s.%s, two owners may be equal.', name, attname),
+      format('alter table %I alter %I type text collate "C";', name, attname)
+    from declared as d join pg_attribute on attrelid = d.oid join pg_collation as c on c.oid = attcollation
+    where is_owned and attname = any(${columns}::text[]) and not collisdeterministic`,
+]
+
+// What shards have under other names, or not at all.
+const NAMES: Check[] = [
   ({ columns, foreign }) => sql`
     select 'undeclared', format('Table %s has the column %s, but is not declared.', relname, attname),
       'Declare it as a table of users, or as one of another service.'
@@ -123,26 +155,6 @@ const TABLES: Check[] = [
         select from unnest(conkey, confkey) as pair (here, there)
         join pg_attribute as a on a.attrelid = conrelid and a.attnum = here and a.attname = own
         join pg_attribute as b on b.attrelid = confrelid and b.attnum = there and b.attname = own))`,
-
-  () => sql`
-    select 'isolation', format('Table %s inherits from %s, which shows its rows.', name, inhparent::regclass),
-      format('alter table %I no inherit %s;', name, inhparent::regclass)
-    from declared as d join pg_inherits on inhrelid = d.oid
-    where is_owned and not (select relispartition from pg_class as c where c.oid = d.oid)`,
-
-  () => sql`
-    select 'isolation',
-      format('Policy %s on %s uses %s, which is not of PostgreSQL.', polname, name, pg_describe_object(refclassid, refobjid, 0)),
-      'Drop that, and make the policy again with protect().'
-    from declared as d join pg_policy as p on polrelid = d.oid
-    join pg_depend on classid = 'pg_policy'::regclass and objid = p.oid
-    where is_owned and refclassid in ('pg_proc'::regclass, 'pg_operator'::regclass, 'pg_cast'::regclass)`,
-
-  ({ columns }) => sql`
-    select 'isolation', format('To the collation of %s.%s, two owners may be equal.', name, attname),
-      format('alter table %I alter %I type text collate "C";', name, attname)
-    from declared as d join pg_attribute on attrelid = d.oid join pg_collation as c on c.oid = attcollation
-    where is_owned and attname = any(${columns}::text[]) and not collisdeterministic`,
 ]
 
 const RIGHTS = sql`array['select', 'insert', 'update', 'delete']`
@@ -154,6 +166,12 @@ const ROLES: Check[] = [
   () => sql`
     select 'grant', format('Role %s is not there.', name), format('create role %I nologin;', name)
     from role where oid is null`,
+
+  () => sql`
+    select 'grant', format('Role %s may not log in: Citus calls its workers as that role.', name),
+      format('alter role %I login;', name)
+    from role join pg_roles using (oid)
+    where is_owned and not rolcanlogin and exists (select from pg_extension where extname = 'citus')`,
 
   () => sql`
     select 'grant', format('Role %s may not use the schema of its tables.', name),
@@ -182,6 +200,18 @@ const ROLES: Check[] = [
       format('alter table %s owner to %I;', c.oid::regclass, current_user)
     from role join pg_class as c on relowner = role.oid where relkind in ('r', 'p', 'v', 'm', 'f')`,
 
+  () => sql`
+    select 'isolation', format('Role %s may call %s, which runs with the rights of another role.', name, p.oid::regprocedure),
+      format('revoke execute on function %s from %I, public;', p.oid::regprocedure, name)
+    from role, pg_proc as p
+    where (prosecdef or array_to_string(proconfig, ' ') ~* '(^| )(role|session_authorization|row_security)=')
+      and prorettype not in ('trigger'::regtype, 'event_trigger'::regtype)
+      and pronamespace in (select oid from other_namespace) and p.oid not in (select objid from of_extension)
+      and not ${isSuperuser}
+      and has_function_privilege(role.oid, p.oid, 'execute')`,
+]
+
+const REACH: Check[] = [
   // Everything else that they reach: the other role's tables, views (which run with their owner's rights), partitions.
   () => sql`
     select 'undeclared',
@@ -195,16 +225,6 @@ const ROLES: Check[] = [
       and case when verb in ('select', 'insert', 'update', 'references')
         then has_any_column_privilege(role.oid, c.oid, verb) else has_table_privilege(role.oid, c.oid, verb) end
     group by name, c.oid`,
-
-  () => sql`
-    select 'isolation', format('Role %s may call %s, which runs with the rights of another role.', name, p.oid::regprocedure),
-      format('revoke execute on function %s from %I, public;', p.oid::regprocedure, name)
-    from role, pg_proc as p
-    where (prosecdef or array_to_string(proconfig, ' ') ~* '(^| )(role|session_authorization|row_security)=')
-      and prorettype not in ('trigger'::regtype, 'event_trigger'::regtype)
-      and pronamespace in (select oid from other_namespace) and p.oid not in (select objid from of_extension)
-      and not ${isSuperuser}
-      and has_function_privilege(role.oid, p.oid, 'execute')`,
 ]
 
 /** Whether the key of a relation lacks an owner column. */

@@ -10,7 +10,7 @@
 
 export type { CatalogFault } from './catalog.ts'
 export { type Declaration, prove, UnscopedStatementError } from './guard/index.ts'
-export { isolate, type IsolateOptions, type OwnedTable } from './isolate.ts'
+export { type DeletedPage, isolate, type IsolateOptions, type OwnedTable } from './isolate.ts'
 export { Owner } from './owner.ts'
 export { MissingGrantError } from './roles.ts'
 export { type Runner, SharedScope, UserScope } from './scope.ts'

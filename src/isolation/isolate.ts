@@ -1,10 +1,12 @@
-import type { Kysely, QueryCreator } from 'kysely'
+import { type Kysely, type QueryCreator, sql } from 'kysely'
 import type { Declaration } from './guard/index.ts'
 import { nobody, type Owner, type OwnerColumns, ownersOf } from './owner.ts'
 import { type CatalogFault, compareCatalog, type Expected } from './catalog.ts'
+import { distribute } from './distribute.ts'
 import { grantRoles, missingGrants } from './roles.ts'
 import { protect } from './row-level-security.ts'
 import { confined, type Runner } from './scope.ts'
+import { compareShards } from './shards.ts'
 import { Settings } from './settings.ts'
 import {
   type Audience,
@@ -46,7 +48,18 @@ export interface OwnedTable {
   readonly firstPage: Statement<{ limit: number }, Record<string, unknown>, 'owner'>
   /** The page after a key. */
   readonly nextPage: Statement<{ limit: number; after: unknown }, Record<string, unknown>, 'owner'>
-  readonly deleteAll: Statement<Record<never, never>, unknown, 'owner'>
+  /** Deletes the first page; nothing while a table that is declared later, and may refer to this one, has rows. */
+  readonly deleteFirst: Statement<{ limit: number }, DeletedPage, 'owner'>
+  /** Deletes the page after a key. */
+  readonly deleteNext: Statement<{ limit: number; after: unknown }, DeletedPage, 'owner'>
+}
+
+/** A page that was deleted; no row comes back for an empty one. */
+export interface DeletedPage {
+  /** The last key of the page. */
+  last: unknown
+  /** How many rows the page had, those that somebody else deleted meanwhile included. */
+  count: number
 }
 
 /** Makes the three walls from one declaration. */
@@ -110,16 +123,29 @@ export function isolate<Principal, Owned, Shared>(options: IsolateOptions<Princi
   const tables = Object.entries<{ key: string }>(options.owned).map(([name, { key }]): OwnedTable => {
     const own = mine as unknown as Mine<Record<string, Record<string, unknown>>>
     type Page = { limit: number }
-    const page = (given: Given<Page>) =>
-      own.selectFrom(name).selectAll().orderBy(key, 'desc').limit(given.limit)
+    type NextPage = Page & { after: unknown }
+    const rows = ({ limit }: Given<Page>) => own.selectFrom(name).orderBy(key, 'desc').limit(limit)
+    const nextRows = (given: Given<NextPage>) => rows(given).where(key, '<', given.after)
+    const keys = (page: ReturnType<typeof rows>) => page.select(`${key} as key`)
+    const later = owned.slice(owned.indexOf(name) + 1)
+    const firstToDelete = (given: Given<Page>) =>
+      later.reduce(
+        (page, other) =>
+          page.where(({ exists, lit, not }) => not(exists(own.rows(other).select(lit(1).as('one'))))),
+        keys(rows(given)),
+      )
+    // An array, so that the rows are locked in the order of the index, and two of these wait for each other in turn.
+    const deletion = (page: ReturnType<typeof keys>) => sql<DeletedPage>`
+      with page as (${page}),
+        gone as (${own.deleteFrom(name).where(key, '=', sql`any(array(select key from page))`)})
+      select key as last, count(*) over () as count from page order by key limit 1`
     return {
       name,
       key,
-      firstPage: ofOwner.make((given: Given<Page>) => page(given)),
-      nextPage: ofOwner.make((given: Given<Page & { after: unknown }>) =>
-        page(given).where(key, '<', given.after),
-      ),
-      deleteAll: ofOwner.make(() => own.deleteFrom(name)),
+      firstPage: ofOwner.make((given: Given<Page>) => rows(given).selectAll()),
+      nextPage: ofOwner.make((given: Given<NextPage>) => nextRows(given).selectAll()),
+      deleteFirst: ofOwner.make((given: Given<Page>) => deletion(firstToDelete(given))),
+      deleteNext: ofOwner.make((given: Given<NextPage>) => deletion(keys(nextRows(given)))),
     }
   })
   const probes = [
@@ -135,8 +161,11 @@ export function isolate<Principal, Owned, Shared>(options: IsolateOptions<Princi
      * principals.
      */
     claimOwners: ownersOf(owner) as () => (principal: Principal) => Owner,
-    /** The third wall, for the migration that creates an owned table. */
-    protect: (db: Kysely<any>, table: string): Promise<void> => protect(db, table, prefix, columns),
+    /** The third wall, for the migration that creates an owned table. On Citus, its rows go to the workers. */
+    async protect(db: Kysely<any>, table: string): Promise<void> {
+      await protect(db, table, prefix, columns)
+      await distribute(db, table, columns, owned)
+    },
     isolation: {
       /** Every statement on an owned table, so that tests can check each of them. */
       statements: statements as readonly Statement<any, unknown, 'owner'>[],
@@ -147,11 +176,17 @@ export function isolate<Principal, Owned, Shared>(options: IsolateOptions<Princi
       tables: tables as readonly OwnedTable[],
       /** One statement under each role, which reads nothing. */
       probes: probes as readonly ScopedStatement[],
+      /** On Citus, spreads the owned tables over the workers that are not yet. */
+      async distribute(db: Kysely<any>): Promise<void> {
+        for (const table of owned) await distribute(db, table, columns, owned)
+      },
       /** @throws MissingGrantError */
       grantRoles: (db: Kysely<any>, login?: string): Promise<void> => grantRoles(db, expected, login),
       missingGrants: (db: Kysely<any>): Promise<string[]> => missingGrants(db, expected),
       compareCatalog: (db: Kysely<any>, rls: boolean): Promise<CatalogFault[]> =>
         compareCatalog(db, expected, rls),
+      compareShards: (db: Kysely<any>, rls: boolean): Promise<CatalogFault[]> =>
+        compareShards(db, expected, rls),
     },
   }
 }

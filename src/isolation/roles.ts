@@ -1,5 +1,6 @@
 import { type Kysely, sql } from 'kysely'
 import { compareCatalog, type Expected } from './catalog.ts'
+import { isCitus } from './distribute.ts'
 
 /** The login may not make or take a role. The message holds the SQL that an administrator must run. */
 export class MissingGrantError extends Error {
@@ -15,6 +16,7 @@ export class MissingGrantError extends Error {
  */
 export async function grantRoles(db: Kysely<any>, expected: Expected, login?: string): Promise<void> {
   const { roles, owned, shared } = expected
+  const citus = await isCitus(db)
   try {
     await db.transaction().execute(async (trx) => {
       await sql`select pg_advisory_xact_lock(hashtext(${`${roles.owned},${roles.shared}`}))`.execute(trx)
@@ -23,6 +25,7 @@ export async function grantRoles(db: Kysely<any>, expected: Expected, login?: st
         [roles.shared, shared],
       ] as const) {
         await sql.raw(makeAndTake(role)).execute(trx)
+        if (citus && role === roles.owned) await sql.raw(letIn(role)).execute(trx)
         if (login) await sql`grant ${sql.id(role)} to ${sql.id(login)}`.execute(trx)
         for (const table of tables) {
           await sql`grant select, insert, update, delete on ${sql.table(table)} to ${sql.id(role)}`.execute(
@@ -82,6 +85,14 @@ begin
   end;
   if not has_schema_privilege('${role}', current_schema(), 'usage') then
     execute format('grant usage on schema %I to ${role}', current_schema());
+  end if;
+end $$`
+
+// Citus calls its workers as the role that a statement runs under.
+const letIn = (role: string) => `do $$
+begin
+  if not (select rolcanlogin from pg_roles where rolname = '${role}') then
+    alter role ${role} login;
   end if;
 end $$`
 

@@ -1,4 +1,5 @@
 import { type Kysely, sql } from 'kysely'
+import { quoteName } from './quote.ts'
 import { settingOf } from './settings.ts'
 
 /** The condition of the policy: the owner columns equal the settings. */
@@ -7,8 +8,6 @@ export function policyExpression(prefix: string, columns: readonly string[]): st
     .map((column) => `${quoteName(column)} = current_setting('${settingOf(prefix, column)}', true)`)
     .join(' and ')
 }
-
-const quoteName = (name: string) => `"${name.replaceAll('"', '""')}"`
 
 /**
  * The third wall: PostgreSQL itself shows and accepts only rows with owner columns equal to the settings. Forced, so

@@ -1,3 +1,5 @@
+import { literal, quoteName } from './quote.ts'
+
 /** A statement with its parameters, as it goes over the wire. */
 export interface BoundStatement {
   /** Name of the prepared statement; empty if it is not prepared. */
@@ -26,6 +28,33 @@ function shownTime(milliseconds: number): string {
   return `${milliseconds / size}${unit}`
 }
 
+/** The SQL that sets them. */
+interface SetText {
+  usual: string
+  /** Sets how long a statement waits for a lock, too. */
+  withLock: string
+}
+
+/** What a transaction sets besides its owner. */
+export interface SettingsValues {
+  /** Unique to the batch. */
+  nonce: string
+  /** Milliseconds after which PostgreSQL cancels a statement, at least 1. */
+  timeout: number
+  /** Milliseconds for which a statement waits for a lock at most. Default: as long as the session does. */
+  lockTimeout?: number
+  /** Whether statements run under roles of their own. */
+  rls: boolean
+  /** Whether owned rows are on the workers of Citus. Needs an explicit transaction. Default false. */
+  citus?: boolean
+}
+
+const HAND_ON: BoundStatement = {
+  name: 'settings_go_to_workers',
+  sql: "select set_config('citus.propagate_set_commands', 'local', true)",
+  parameters: [],
+}
+
 /** How the statements of one audience are run. */
 export interface SettingsOptions {
   /** Prefix of the settings' names. */
@@ -42,45 +71,80 @@ export interface SettingsOptions {
  * nonce that no other batch has.
  *
  * - `search_path` with `pg_temp` last, so that no temporary table shadows a real one
+ * - `lock_timeout`, where a statement shall not wait for a lock for long
  * - the owner and the nonce, in settings of our own; the time-out
  * - the role, after the schema of the login has been found
  */
 export class Settings {
   readonly #columns: readonly string[]
+  /** The settings of the owner columns, as SQL names. */
+  readonly #names: readonly string[]
   readonly #role: string
-  readonly #set: { rls: string; plain: string }
+  readonly #set: { rls: SetText; plain: SetText }
+  readonly #setBehindOwners: { rls: string; plain: string }
   readonly #read: { rls: string; plain: string }
 
   constructor({ prefix, columns, role }: SettingsOptions) {
     this.#columns = columns
+    this.#names = columns.map((column) => `${quoteName(prefix)}.${quoteName(column)}`)
     this.#role = role
     const own = [...columns, 'nonce'].map((column) => settingOf(prefix, column))
-    const set = (names: readonly string[]) =>
-      "select set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true), " +
-      names.map((name, i) => `set_config('${name}', $${i + 1}, true)`).join(', ')
-    const read = (names: readonly string[]) =>
-      `select ${names.map((name) => `current_setting('${name}', true)`).join(', ')}`
+    const path = "select set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true)"
+    const current = (names: readonly string[]) =>
+      names.map((name) => `current_setting('${name}', true)`).join(', ')
+    const set = (names: readonly string[]): SetText => {
+      const settings = names.map((name, i) => `set_config('${name}', $${i + 1}, true)`).join(', ')
+      const lock = `set_config('lock_timeout', $${names.length + 1}, true)`
+      return { usual: `${path}, ${settings}`, withLock: `${path}, ${lock}, ${settings}` }
+    }
+    const setBehindOwners = (names: readonly string[]) => {
+      const others = names.slice(columns.length)
+      const settings = others.map((name, i) => `set_config('${name}', $${i + 1}, true)`).join(', ')
+      return `${path}, ${current(names.slice(0, columns.length))}, ${settings}`
+    }
+    const read = (names: readonly string[]) => `select ${current(names)}`
     const plain = [...own, 'statement_timeout']
     this.#set = { rls: set([...plain, 'role']), plain: set(plain) }
+    this.#setBehindOwners = { rls: setBehindOwners([...plain, 'role']), plain: setBehindOwners(plain) }
     this.#read = { rls: read([...plain, 'role']), plain: read(plain) }
   }
 
   /**
    * @param owner the values of the owner columns; none for statements that belong to nobody
-   * @param nonce of the batch
-   * @param timeout milliseconds after which PostgreSQL cancels the statement, at least 1
-   * @param rls whether the statement runs under the role
+   * @returns the statements that set them; the last reads them back
    */
-  inFront(owner: readonly string[], nonce: string, timeout: number, rls: boolean): BoundStatement {
-    const values = this.#columns.map((_, i) => owner[i] ?? '')
-    values.push(nonce, shownTime(timeout))
-    if (rls) values.push(this.#role)
-    return {
-      name: rls ? 'settings_with_role' : 'settings',
-      sql: rls ? this.#set.rls : this.#set.plain,
-      parameters: values,
-      expected: values,
+  inFront(owner: readonly string[], values: SettingsValues): BoundStatement[] {
+    const { nonce, timeout, lockTimeout, rls, citus } = values
+    const expected = this.#columns.map((_, i) => owner[i] ?? '')
+    expected.push(nonce, shownTime(timeout))
+    if (rls) expected.push(this.#role)
+    if (citus && owner.length > 0) return this.#inFrontOfWorkers(expected, values)
+    const name = rls ? 'settings_with_role' : 'settings'
+    const { usual, withLock } = rls ? this.#set.rls : this.#set.plain
+    if (lockTimeout === undefined) return [{ name, sql: usual, parameters: expected, expected }]
+    const parameters = [...expected, shownTime(lockTimeout)]
+    return [{ name: `${name}_and_lock`, sql: withLock, parameters, expected }]
+  }
+
+  /**
+   * Citus hands on to its workers what `set local` sets, and nothing else. The role needs no handing on: workers are
+   * called as the role. Tables of nobody are on the coordinator alone.
+   */
+  #inFrontOfWorkers(expected: readonly string[], { lockTimeout, rls }: SettingsValues): BoundStatement[] {
+    const set = (name: string, value: string): BoundStatement => ({
+      name: '',
+      sql: `set local ${name} = ${literal(value)}`,
+      parameters: [],
+    })
+    const owners = this.#names.map((name, i) => set(name, expected[i] as string))
+    const lock = lockTimeout === undefined ? [] : [set('lock_timeout', shownTime(lockTimeout))]
+    const proof = {
+      name: rls ? 'settings_with_role_for_workers' : 'settings_for_workers',
+      sql: rls ? this.#setBehindOwners.rls : this.#setBehindOwners.plain,
+      parameters: expected.slice(owners.length),
+      expected,
     }
+    return [HAND_ON, ...owners, ...lock, proof]
   }
 
   /** Reads the settings again after the statement: if they are the same, it ran in the same transaction. */

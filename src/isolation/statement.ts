@@ -21,7 +21,7 @@ import {
 } from 'kysely'
 import { type Declaration, prove } from './guard/index.ts'
 import { Owner, type OwnerColumns } from './owner.ts'
-import type { BoundStatement, Settings } from './settings.ts'
+import type { BoundStatement, Settings, SettingsValues } from './settings.ts'
 
 type TableOf<Owned> = keyof Owned & string
 type View<Owned, T extends TableOf<Owned>> = Pick<Owned, T>
@@ -194,10 +194,11 @@ export class ScopedStatement implements BoundStatement {
    * @returns the statement after its settings, which are read again after it if `seal` is true
    * @throws TypeError for anything that was not made by a scope
    */
-  static onTheWire(statement: ScopedStatement, { nonce, timeout, rls, seal }: RunOptions): BoundStatement[] {
+  static onTheWire(statement: ScopedStatement, options: RunOptions): BoundStatement[] {
     const settings = statement.#settings
-    const inFront = settings.inFront(statement.#owner, nonce, timeout, rls)
-    return seal ? [inFront, statement, settings.behind(inFront, rls)] : [inFront, statement]
+    const inFront = settings.inFront(statement.#owner, options)
+    if (!options.seal) return [...inFront, statement]
+    return [...inFront, statement, settings.behind(inFront.at(-1) as BoundStatement, options.rls)]
   }
 }
 
@@ -207,13 +208,7 @@ for (const made of [Statement, ScopedStatement]) {
 }
 
 /** How a batch of statements runs. */
-export interface RunOptions {
-  /** Unique to the batch. */
-  nonce: string
-  /** Milliseconds after which PostgreSQL cancels a statement. */
-  timeout: number
-  /** Whether statements run under roles of their own. */
-  rls: boolean
+export interface RunOptions extends SettingsValues {
   /**
    * Whether to prove that each statement was in the same transaction as its settings. Not needed where a connection
    * leads to one PostgreSQL session, which answers in order.

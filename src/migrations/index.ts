@@ -1,6 +1,6 @@
 import { type Kysely, sql } from 'kysely'
 import { type Migration, Migrator } from 'kysely/migration'
-import type { Database } from '../database/index.ts'
+import { type Database, refusesWrites } from '../database/index.ts'
 import type { CatalogFault } from '../isolation/index.ts'
 import { unavailable } from '../problem.ts'
 import { isolation } from '../tables.ts'
@@ -8,6 +8,7 @@ import * as tasks from './0001_tasks.ts'
 import * as accounts from './0002_accounts.ts'
 import * as taskVersion from './0003_task_version.ts'
 import * as idempotencyKeys from './0004_idempotency_keys.ts'
+import * as taskFields from './0005_task_fields.ts'
 
 /** Forward only, in this order. A released migration is never changed: add another. */
 const migrations: Record<string, Migration> = {
@@ -15,6 +16,7 @@ const migrations: Record<string, Migration> = {
   '0002_accounts': accounts,
   '0003_task_version': taskVersion,
   '0004_idempotency_keys': idempotencyKeys,
+  '0005_task_fields': taskFields,
 }
 
 /**
@@ -28,6 +30,7 @@ export function migrate(database: Database, login?: string): Promise<string[]> {
     const migrator = new Migrator({ db, provider: { getMigrations: async () => migrations } })
     const { error, results = [] } = await migrator.migrateToLatest()
     if (error) throw error
+    await isolation.distribute(db)
     if (database.rls) await isolation.grantRoles(db, login)
     // For compareSchema().
     if (login) await sql`grant select on kysely_migration to ${sql.id(login)}`.execute(db)
@@ -71,7 +74,15 @@ export function readinessOf(database: Database): () => Promise<void> {
       }
     })
 
-  return () => (underWay ??= check().finally(() => (underWay = undefined)))
+  const explain = (error: unknown) => {
+    if (refusesWrites(error)) throw unavailable('read_only', 'No host of DATABASE_URL takes writes.', error)
+    throw error
+  }
+
+  return () =>
+    (underWay ??= check()
+      .catch(explain)
+      .finally(() => (underWay = undefined)))
 }
 
 /**
@@ -97,6 +108,8 @@ export function diagnose(database: Database): Promise<string[]> {
     if (schema === 'older') return ['The database lacks migrations. Run: npm run migrate']
     const faults = (await isolation.compareCatalog(db, database.rls)).filter(isBroken(schema))
     const grants = database.rls ? await isolation.missingGrants(db) : []
+    // What is repaired here is repaired on the shards as well.
+    if (faults.length + grants.length === 0) faults.push(...(await isolation.compareShards(db, database.rls)))
     return [
       ...faults.map(({ fault, repair }) => `${fault} ${repair}`),
       ...grants.map((grant) => `The owner of the database, or an administrator, must run: ${grant}`),

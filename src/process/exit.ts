@@ -3,13 +3,8 @@ import { ConfigError } from '../config.ts'
 import { DataDirectoryError, isPassingFault } from '../database/index.ts'
 import { MissingGrantError } from '../isolation/index.ts'
 
-/** Worker processes exit again and again. */
-export class WorkersError extends Error {
-  override name = 'WorkersError'
-}
-
 // Their messages are written for people.
-const EXPECTED = [ConfigError, DataDirectoryError, WorkersError]
+const EXPECTED = [ConfigError, DataDirectoryError]
 
 /** Ends the process with one sentence on standard error, or the whole stack if the error is a bug. Exit code 1. */
 export function exitWith(error: unknown): never {

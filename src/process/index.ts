@@ -1,5 +1,4 @@
-// How a process ends, and how several share a port.
+// How a process ends.
 
 export { exitWith, explain } from './exit.ts'
 export { onOrphaned } from './orphan.ts'
-export { DRAIN, runWorkers } from './workers.ts'

@@ -21,6 +21,8 @@ export interface KeySet {
   find(header: { alg: string; kid?: string }): Promise<string>
   /** Until when what the known keys verify need not be verified again, in milliseconds since 1970. */
   freshUntil(): number
+  /** How many fetches brought keys, and how many did not, since the start. */
+  fetches(): { succeeded: number; failed: number }
   /** The ids and algorithms of the keys that are known now. */
   known(): { kid?: unknown; alg?: unknown }[]
   /** Where they come from, without a query. */
@@ -62,6 +64,7 @@ export function remoteKeySet(url: URL): KeySet {
     [customFetch]: async (address: string, init: RequestInit) => checkKeySet(await fetch(address, init)),
   })
 
+  const fetches = { succeeded: 0, failed: 0 }
   let failures = 0 // in a row
   let endedAt = 0 // of the last fetch, whatever came of it
   let underWay: Promise<void> | undefined
@@ -85,8 +88,10 @@ export function remoteKeySet(url: URL): KeySet {
   async function fetchOnce(): Promise<void> {
     try {
       await remote.reload()
+      fetches.succeeded += 1
       failures = 0
     } catch (error) {
+      fetches.failed += 1
       failures += 1
       throw error
     } finally {
@@ -137,6 +142,7 @@ export function remoteKeySet(url: URL): KeySet {
   return {
     find: findPem,
     freshUntil: () => Math.min(dueAt(), endOfLife()),
+    fetches: () => fetches,
     known: () => remote.jwks()?.keys ?? [],
     address: url.origin + url.pathname,
   }

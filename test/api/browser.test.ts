@@ -108,7 +108,7 @@ t.test('a page of a listed origin', { skip }, async (t) => {
     [401, 'invalid_token', await call(`${api}/todos`, { headers: { authorization: 'Bearer x' } })],
     [403, 'forbidden', await call(`${api}/api/another/tasks`, { headers })],
     [404, 'task_not_found', await call(at, { headers })],
-    [405, 'method_not_allowed', await call(`${api}/todos`, { method: 'DELETE', headers })],
+    [405, 'method_not_allowed', await call(`${api}/todos`, { method: 'PUT', headers })],
     [415, 'unsupported_media_type', await call(`${api}/todos`, { method: 'POST', headers, body: 'x' })],
     [422, 'validation_failed', await call(`${api}/todos`, { method: 'POST', headers: json, body: '{}' })],
     [400, 'malformed_url', await call(`${api}/%E0%A4%A`)],

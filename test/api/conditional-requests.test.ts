@@ -9,7 +9,8 @@ import { expectProblem, refusal } from '../helper/http.ts'
 const EDITS = Number(process.env.EDITS ?? 100)
 const AT_ONCE = 20
 
-const FIELDS = ['id', 'user_id', 'title', 'description', 'completed', 'created_at', 'updated_at']
+const FIELDS =
+  'id user_id title description completed priority due_at tags due_date created_at updated_at'.split(' ')
 
 /** Sends requests as one user. */
 async function client(app: App, user?: Identity) {
@@ -29,7 +30,10 @@ async function client(app: App, user?: Identity) {
 const CHANGES: [InjectOptions['method'], path: string, payload?: object][] = [
   ['PUT', '', { title: 'put' }],
   ['PATCH', '', { description: 'patched' }],
+  ['PATCH', '', { priority: 'high', due_date: '2026-12-01', tags: ['home'] }],
+  ['PATCH', '/status', { status: 'completed' }],
   ['PATCH', '/toggle'],
+  ['POST', '/toggle'],
   ['PATCH', '/complete', { completed: true }],
   ['DELETE', ''],
 ]

@@ -173,7 +173,7 @@ t.test('every answer varies by origin and can be read by a listed one', async (t
     [404, { url: '/nowhere' }],
     [404, { url: '/todos/999', headers }],
     [404, { url: '/docs/static/nothing.js' }],
-    [405, { method: 'DELETE', url: '/todos', headers }],
+    [405, { method: 'PUT', url: '/todos', headers }],
     [413, { ...post, payload: { title: 'x'.repeat(1 << 20) } }],
     [414, { url: `/todos/${'1'.repeat(3000)}`, headers }],
     [415, { ...post, payload: 'title=x' }],

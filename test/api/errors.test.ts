@@ -30,7 +30,7 @@ t.test('one body from every layer', async (t) => {
     [403, 'forbidden', { url: '/api/another/tasks', headers }],
     [404, 'not_found', { url: '/nowhere', headers }],
     [404, 'task_not_found', { url: '/todos/1', headers }],
-    [405, 'method_not_allowed', { method: 'DELETE', url: '/todos', headers }],
+    [405, 'method_not_allowed', { method: 'PUT', url: '/todos', headers }],
     [413, 'body_too_large', { method: 'POST', url: '/todos', headers, body: { title: 'x'.repeat(1 << 20) } }],
     [414, 'url_too_long', { url: `/todos/${'1'.repeat(3000)}`, headers }],
     [415, 'unsupported_media_type', { method: 'POST', url: '/todos', headers, payload: 'title=x' }],
@@ -198,6 +198,20 @@ t.test('a body is JSON or refused', async (t) => {
       (await send('application/json', inTitle)).json().errors,
       [{ loc: ['body', 'title', '__proto__'], msg: 'is unknown', type: 'additionalProperties' }],
       'with its place',
+    )
+    const late = `[${'1,'.repeat(500_000)}{"__proto__":1}]`
+    const { detail } = (
+      await app.inject({
+        method: 'POST',
+        url: '/todos/bulk',
+        headers: { ...headers, 'content-type': 'application/json' },
+        payload: late,
+      })
+    ).json()
+    t.equal(
+      detail,
+      'body must not have a __proto__ or a prototype',
+      'its place is not looked for without end',
     )
     const deep = `${'['.repeat(20_000)}{"__proto__":1}${']'.repeat(20_000)}`
     const response = await send('application/json', deep)

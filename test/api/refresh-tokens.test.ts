@@ -127,6 +127,16 @@ t.test('refresh', async (t) => {
       'the expired one is gone',
     )
     t.equal((await refresh(app, ada.refresh_token)).statusCode, 200, 'a valid one works')
+
+    const many = 12_000
+    await rows(
+      `insert into refresh_tokens (hash, family, account_id, expires_at)
+       select md5(n::text), gen_random_uuid(), $1, now() - n * interval '1 second' from generate_series(1, $2::int) as n`,
+      ada.user.id,
+      many,
+    )
+    t.equal(await sweeper.sweep(), many, 'however many there are')
+    t.equal((await tokensOf(ada.user.id)).length, 4, 'none of them is left')
   })
 })
 

@@ -9,6 +9,9 @@ const PREFIXES = [
   (id: string) => `/api/user/${id}/tasks`,
   () => '/api/tasks',
   () => '/api/todos',
+  () => '/tasks',
+  () => '/api/v1/tasks',
+  (id: string) => `/v1/${id}/tasks`,
 ]
 
 async function create(app: App, { headers }: Identity, payload: object): Promise<Task> {
@@ -71,6 +74,8 @@ for (const prefix of PREFIXES) {
         completed: 0,
         pending: 1,
         completion_rate: 0,
+        overdue: 0,
+        by_priority: { low: 0, medium: 0, high: 0, none: 1 },
       },
       'stats count it',
     )
@@ -164,12 +169,37 @@ t.test('stats', async (t) => {
   const app = await build(t)
   const user = await identity()
   const stats = async () => (await app.inject({ url: '/todos/stats', headers: user.headers })).json()
-  t.same(await stats(), { total: 0, completed: 0, pending: 0, completion_rate: 0 }, 'zeros for no tasks')
+  const none = { low: 0, medium: 0, high: 0, none: 0 }
+  t.same(
+    await stats(),
+    { total: 0, completed: 0, pending: 0, completion_rate: 0, overdue: 0, by_priority: none },
+    'zeros for no tasks',
+  )
   for (const completed of [true, false, false]) await create(app, user, { title: 'x', completed })
   t.same(
     await stats(),
-    { total: 3, completed: 1, pending: 2, completion_rate: 33.33 },
+    {
+      total: 3,
+      completed: 1,
+      pending: 2,
+      completion_rate: 33.33,
+      overdue: 0,
+      by_priority: { ...none, none: 3 },
+    },
     'a rate with two decimals',
+  )
+  const due_at = '2020-01-01'
+  for (const task of [
+    { priority: 'low', due_at },
+    { priority: 'high', due_at, completed: true },
+    { priority: 'high', due_at: '9999-12-31' },
+    { due_at },
+  ])
+    await create(app, user, { title: 'x', ...task })
+  t.match(
+    await stats(),
+    { total: 7, overdue: 2, by_priority: { low: 1, medium: 0, high: 2, none: 4 } },
+    'overdue is what is not done',
   )
 })
 
@@ -230,7 +260,26 @@ t.test('values at their bounds', async (t) => {
       { title: 'x', user_id: user.id },
       { title: 'x', created_at: '2020-01-01T00:00:00Z' },
       { title: 'x', updated_at: '2020-01-01T00:00:00Z' },
-      { title: 'x', priority: 'high' },
+      { title: 'x', priority: 'urgent' },
+      { title: 'x', priority: 1 },
+      { title: 'x', due_at: 'tomorrow' },
+      { title: 'x', due_at: '2026-12-01T10:00' },
+      { title: 'x', due_at: '2026-02-30' },
+      { title: 'x', due_at: '0000-01-01' },
+      { title: 'x', due_at: '0001-01-01T00:00:00+01:00' },
+      { title: 'x', due_at: '9999-12-31T23:59:59-01:00' },
+      { title: 'x', due_at: 1_764_547_200 },
+      { title: 'x', due_date: '01/12/2026' },
+      { title: 'x', tags: 'work' },
+      { title: 'x', tags: [1] },
+      { title: 'x', tags: ['x'.repeat(51)] },
+      { title: 'x', tags: ['nul \u0000'] },
+      { title: 'x', tags: ['half \ud800'] },
+      { title: 'x', tags: ['two\nlines'] },
+      { title: 'x', tags: Array.from({ length: 21 }, (_, i) => `tag ${i}`) },
+      { title: 'x', status: 'done' },
+      { title: 'x', is_completed: 1 },
+      { title: 'x', category: 'home' },
       [],
       null,
       'title',
@@ -269,7 +318,7 @@ t.test('values at their bounds', async (t) => {
           msg: 'must not be blank, or hold NUL or half of a surrogate pair',
           type: 'pattern',
         },
-        { loc: ['body', 'completed'], msg: 'must be boolean', type: 'type' },
+        { loc: ['body', 'completed'], msg: 'must be true or false', type: 'type' },
       ],
       'each fault with its place',
     )
@@ -286,22 +335,39 @@ t.test('values at their bounds', async (t) => {
       [{ title: 'a\0' }, 'title must not be blank, or hold NUL or half of a surrogate pair'],
       [{ title: 'a\ud800' }, 'title must not be blank, or hold NUL or half of a surrogate pair'],
       [{ title: 'x', description: 'a\0' }, 'description must not hold NUL or half of a surrogate pair'],
-      [{ title: 'x', completed: 'yes' }, 'completed must be boolean'],
+      [{ title: 'x', completed: 'yes' }, 'completed must be true or false'],
+      [{ title: 'x', priority: 'urgent' }, 'priority must be low, medium or high'],
+      [
+        { title: 'x', due_at: '2026-12-01T10:00' },
+        'due_at must be a date such as 2026-01-31, or with a time and offset such as 2026-01-31T09:30:00Z',
+      ],
+      [
+        { title: 'x', tags: ['x'.repeat(51)] },
+        'tags.0 must have at most 50 characters, and no control characters',
+      ],
+      [{ title: 'x', category: 'home' }, 'category is unknown: use tags'],
+      [{ title: 'x', status: 'done' }, 'status must be true, false, completed or pending'],
       [{}, 'title is required'],
-      [[], 'body must be object'],
+      [[], 'body must be an object'],
       [{ title: 'x', ['y'.repeat(5000)]: 1 }, `${'y'.repeat(100)} is unknown`],
     ] as const) {
       t.equal(await ofBody(payload), sentence, sentence)
     }
     for (const [url, sentence] of [
       ['/todos?limit=0', 'limit must be at least 1'],
-      ['/todos?status=done', 'status must be all or pending or completed'],
-      ['/todos?sort=title', 'sort must be created_at or created'],
-      ['/todos?search=milk', 'search must be empty: tasks cannot be searched'],
-      ['/todos?cursor=!', 'cursor is not from a Link header'],
-      ['/todos?priority=high', 'priority is unknown'],
+      ['/todos?status=done', 'status must be all, pending or completed'],
+      [
+        '/todos?sort=colour',
+        'sort must be created_at, created, updated_at, updated, due_at, due_date, priority or title',
+      ],
+      ['/todos?search=a+b+c+d+e+f+g+h+i+j+k', 'search must have at most 10 words'],
+      ['/todos?cursor=!', 'cursor is not from a Link header of this order'],
+      ['/todos?priority=urgent', 'priority must be all, low, medium or high'],
+      ['/todos?ids=1,x', 'ids must be up to 1,000 ids with commas between them'],
+      ['/todos?ids=9007199254740992', 'ids must be at most 9007199254740991 each'],
+      ['/todos?colour=red', 'colour is unknown'],
       ['/todos/0', 'id must be at least 1'],
-      ['/todos/01', 'id must be integer'],
+      ['/todos/01', 'id must be an integer'],
     ] as const) {
       t.equal(await detail({ url }), sentence, sentence)
     }
@@ -326,8 +392,7 @@ t.test('ids and queries are read strictly', async (t) => {
     '1%20',
     'abc',
     'NaN',
-    'statistics',
-    'bulk',
+    'reorder',
     '%D9%A1', // an Arabic one
     '%F0%9F%98%80',
     "1'--",
@@ -345,16 +410,28 @@ t.test('ids and queries are read strictly', async (t) => {
     'limit=1&limit=2',
     'completed=1',
     'completed=',
-    'sort=title',
+    'sort=colour',
+    'sort=Title',
+    'sort=',
     'sort_by=id',
-    'order=asc',
-    'search=milk',
+    'order=down',
+    `search=${'x'.repeat(201)}`,
+    'search=%00',
+    'search=a&search=b',
     'status=done',
     'status=',
     'page=0',
     'page=1000000001',
     'offset=-1',
-    'priority=high',
+    'priority=urgent',
+    'tag=%00',
+    'due_before=now',
+    'due_after=2026-12-01T10:00',
+    'overdue=1',
+    'ids=',
+    'ids=0',
+    'ids=1,',
+    `ids=${Array.from({ length: 1001 }, (_, i) => i + 1).join()}`,
     'Skip=1',
     'cursor=',
     'cursor=!',
@@ -372,6 +449,8 @@ t.test('ids and queries are read strictly', async (t) => {
     'completed=false',
     'status=all&sort=created_at&order=desc&search=',
     'sort=created&sort_by=created_at&page=1&limit=20',
+    'sort=title&order=asc&priority=all&tag=&due_before=&due_after=&search=+&overdue=false',
+    `ids=${Array.from({ length: 1000 }, (_, i) => i + 1).join()}`,
     '_t=1700000000&_rsc=1abc&_',
     '',
   ]) {
@@ -402,18 +481,18 @@ t.test('the path of another user, and paths that are none', async (t) => {
   }
   const told = 'The path names another user than the token.'
   t.same(await answer('/api/another/tasks'), [403, 'forbidden', told], 'another user')
-  for (const url of ['/api/v1/tasks', '/api/v2/tasks/1', '/api/v1/tasks/stats']) {
+  for (const url of ['/api/v2/tasks', '/api/v2/tasks/1', '/api/v10/tasks/stats']) {
     t.match(await answer(url), [404, 'not_found'], `${url} is no user's`)
     t.match((await app.inject({ url })).statusCode, 401, `${url} without a token`)
   }
-  for (const url of ['/todos/bulk', '/todos/statistics', '/api/tasks/reorder', '/todos/1/status'])
+  for (const url of ['/todos/bulks', '/todos/statistic', '/api/tasks/reorder', '/todos/1/tags'])
     for (const method of ['GET', 'POST', 'DELETE'])
       t.match(await answer(url, method), [404, 'not_found'], `${method} ${url}`)
-  t.match(await answer('/todos/stats', 'DELETE'), [405], 'stats is no task')
-  const v1 = await identity('v1')
-  t.equal(
-    (await app.inject({ url: '/api/v1/tasks', headers: v1.headers })).statusCode,
-    200,
-    'a user called v1',
-  )
+  for (const url of ['/todos/stats', '/todos/bulk'])
+    t.match(await answer(url, 'DELETE'), [405], `${url} is no task`)
+  for (const version of ['v1', 'v2']) {
+    const user = await identity(version)
+    const { statusCode } = await app.inject({ url: `/api/${version}/tasks`, headers: user.headers })
+    t.equal(statusCode, 200, `a user called ${version}`)
+  }
 })

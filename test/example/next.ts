@@ -111,11 +111,12 @@ async function add(page: Page, title: string) {
 
 /** The titles on the page, with what is done in brackets. */
 const list = async (page: Page) =>
-  page
-    .getByRole('listitem')
-    .evaluateAll((items) =>
-      items.map((item) => (item.querySelector(':checked') ? `[${item.textContent}]` : item.textContent)),
-    )
+  page.getByRole('listitem').evaluateAll((items) =>
+    items.map((item) => {
+      const title = item.querySelector('label')?.textContent
+      return item.querySelector(':checked') ? `[${title}]` : title
+    }),
+  )
 
 /** What the server sends, before any script has run. */
 const html = async (context: BrowserContext) => (await context.request.get(front)).text()
@@ -172,6 +173,42 @@ t.test('the day of a user', async (t) => {
   await arrive(page, () => page.getByRole('button', { name: 'Sign in' }).click())
   t.same(await list(page), left, 'they are there again after a sign-in')
   t.match(complaints, [/status of 422/, /status of 401/], 'the two refusals alone are on the console')
+})
+
+t.test('priority, due date, tags and search', async (t) => {
+  const { page, complaints } = await openBrowser(t)
+  await signUp(page, 'Beth')
+  await page.getByLabel('Priority').selectOption('high')
+  await page.getByLabel('Due').fill('2020-02-29')
+  await page.getByLabel('Tags').fill('Home, home,urgent, ')
+  await add(page, 'Buy milk')
+  await add(page, 'Call Bob')
+  const details = () => page.locator('.details').allInnerTexts()
+  const shown = (await details()).map((text) => text.split(/\s*\n\s*/))
+  t.same(shown, [['high', 'overdue 2020-02-29', 'Home', 'urgent']])
+  t.equal(await page.getByLabel('Tags').inputValue(), '', 'the fields are empty again')
+  t.equal(await page.getByLabel('Priority').inputValue(), '')
+
+  await page.getByLabel('Search').fill('MILK buy')
+  await page.getByLabel('Search').press('Enter')
+  await page.getByText('Found: 1').waitFor()
+  t.same(await list(page), ['Buy milk'], 'found by its words')
+  await page.getByLabel('Search').fill('%')
+  await page.getByRole('button', { name: 'Search' }).click()
+  await page.getByText('No task has “%” in it.').waitFor()
+  await add(page, 'Pay rent')
+  t.same(await list(page), ['Pay rent', 'Call Bob', 'Buy milk'], 'a new task ends the search')
+  t.equal(await page.getByLabel('Search').inputValue(), '')
+  await page.getByLabel('Search').fill(' ')
+  await page.getByRole('button', { name: 'Search' }).click()
+  await page.getByText('All tasks').waitFor()
+  t.same(await list(page), ['Pay rent', 'Call Bob', 'Buy milk'], 'all of them')
+  await page.getByRole('checkbox', { name: 'Buy milk' }).click()
+  await page.getByText('due 2020-02-29', { exact: true }).waitFor()
+  t.pass('what is done is not overdue')
+  await arrive(page, () => page.reload())
+  t.equal((await details()).length, 1, 'they are there again after a reload')
+  t.same(complaints, [])
 })
 
 t.test('two users at once', async (t) => {

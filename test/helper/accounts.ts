@@ -47,7 +47,7 @@ export const tokensOf = (accountId: string) =>
 
 export async function addTasks(userId: string, count: number, description = ''): Promise<void> {
   const sql =
-    "insert into tasks (user_id, title, description) select $1, 'task ' || i, nullif($3, '') from generate_series(1, $2::int) i"
+    "insert into tasks (user_id, title, description) select $1, 'task ' || i, nullif($3, '') from generate_series(1, $2::int) i returning 1"
   await asRole(await database(), { user: userId }, sql, userId, count, description)
 }
 

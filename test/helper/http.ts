@@ -50,7 +50,7 @@ export function expectProblem(t: Test, response: Answer, status: number, code?: 
 }
 
 /** Listens on a free port of this machine, or on a given one, until the test ends. */
-export async function listen(t: Test, server: Server, port = 0): Promise<number> {
+export async function listen(t: Pick<Test, 'teardown'>, server: Server, port = 0): Promise<number> {
   const sockets = new Set<import('node:net').Socket>()
   server.on('connection', (socket) => sockets.add(socket))
   server.listen(port, '127.0.0.1')
@@ -63,7 +63,7 @@ export async function listen(t: Test, server: Server, port = 0): Promise<number>
 }
 
 /** A port that nothing listens on. */
-export async function freePort(t: Test): Promise<number> {
+export async function freePort(t: Pick<Test, 'teardown'>): Promise<number> {
   const server = createServer()
   const port = await listen(t, server)
   server.close()

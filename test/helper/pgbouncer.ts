@@ -11,16 +11,21 @@ import { freePort } from './http.ts'
 const env = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin` }
 
 /** `1.18.0`, or undefined where PgBouncer is not installed. */
-export function pgBouncerVersion(): string | undefined {
-  const { stdout } = spawnSync('pgbouncer', ['--version'], { env, encoding: 'utf8' })
+export function pgBouncerVersion(program = 'pgbouncer'): string | undefined {
+  const { stdout } = spawnSync(program, ['--version'], { env, encoding: 'utf8' })
   return /PgBouncer (\S+)/.exec(stdout ?? '')?.[1]
 }
 
 /**
  * Starts PgBouncer in front of a server, in transaction mode with three connections. It ends with the test.
+ * @param prepared how many prepared statements it carries on each, from 1.21 on; 0 for none
  * @returns the address of the same database through it
  */
-export async function startPgBouncer(t: Test, address: string): Promise<string> {
+export async function startPgBouncer(
+  t: Pick<Test, 'teardown'>,
+  address: string,
+  { program = 'pgbouncer', prepared = 0 } = {},
+): Promise<string> {
   const { hostname, port, username, password } = new URL(address)
   const listen = await freePort(t)
   const folder = mkdtempSync(join(tmpdir(), 'taskward-pgbouncer-'))
@@ -42,7 +47,7 @@ pool_mode = transaction
 default_pool_size = 3
 max_client_conn = 500
 ignore_startup_parameters = extra_float_digits
-`,
+${prepared > 0 ? `max_prepared_statements = ${prepared}\n` : ''}`,
   )
   // It refuses to run as root, and reads its files as the user that it becomes.
   const asRoot = process.getuid?.() === 0
@@ -50,7 +55,7 @@ ignore_startup_parameters = extra_float_digits
     chmodSync(folder, 0o755)
     for (const file of [config, users]) chmodSync(file, 0o644)
   }
-  const bouncer = spawn('pgbouncer', [...(asRoot ? ['-u', 'nobody'] : []), config], { env, stdio: 'ignore' })
+  const bouncer = spawn(program, [...(asRoot ? ['-u', 'nobody'] : []), config], { env, stdio: 'ignore' })
   t.teardown(async () => {
     bouncer.kill('SIGTERM')
     if (bouncer.exitCode === null && bouncer.signalCode === null) await once(bouncer, 'exit')

@@ -20,7 +20,7 @@ export function pgPoolVersion(): string | undefined {
  * Starts pgpool-II in front of a server that trusts its logins. It ends with the test.
  * @returns the address of the same database through it
  */
-export async function startPgPool(t: Test, address: string): Promise<string> {
+export async function startPgPool(t: Pick<Test, 'teardown'>, address: string): Promise<string> {
   const url = new URL(address)
   const [port, pcpPort] = [await freePort(t), await freePort(t)]
   const folder = mkdtempSync(join(tmpdir(), 'taskward-pgpool-'))

@@ -2,7 +2,13 @@ import { CompiledQuery, type Kysely, sql } from 'kysely'
 import { buildApp } from '../../src/app.ts'
 import type { Database } from '../../src/database/index.ts'
 import { createLogger } from '../../src/log.ts'
-import { isolate, type ScopedStatement, SharedScope, type UserScope } from '../../src/isolation/index.ts'
+import {
+  type Given,
+  isolate,
+  type ScopedStatement,
+  SharedScope,
+  type UserScope,
+} from '../../src/isolation/index.ts'
 import { environment, identity } from './app.ts'
 
 /** Runs raw SQL under a role as the walls do, but without types and guard, which no statement of the service can do. */
@@ -15,7 +21,9 @@ export function asRole(
   return db.asLogin((login) =>
     login.transaction().execute(async (trx) => {
       if (db.rls) await sql`select set_config('role', ${role}, true)`.execute(trx)
-      await sql`select set_config('app.user_id', ${user}, true)`.execute(trx)
+      // As it reaches the workers of Citus; elsewhere nobody reads the first of them.
+      await sql`select set_config('citus.propagate_set_commands', 'local', true)`.execute(trx)
+      await sql`set local app.user_id = ${sql.lit(user)}`.execute(trx)
       const { rows } = await trx.executeQuery(CompiledQuery.raw(text, parameters))
       return rows as Record<string, unknown>[]
     }),
@@ -57,9 +65,12 @@ const { sharedStatement } = isolate<never, Record<never, never>, Record<never, n
   functions: ['pg_sleep'],
 })
 const divide = sharedStatement(() => sql`select 1 / 0 as one`)
-const sleep = sharedStatement(() => sql`select pg_sleep(0.5)`)
+const sleep = sharedStatement(
+  (_, { seconds }: Given<{ seconds: number }>) => sql`select pg_sleep(${seconds}::float8)`,
+)
 
 /** A statement that fails when it runs. */
 export const failing = (db: Database): ScopedStatement => new SharedScope(db).bind(divide, {})
-/** A statement that takes half a second. */
-export const slow = (db: Database): ScopedStatement => new SharedScope(db).bind(sleep, {})
+/** A statement that takes half a second, or another time. */
+export const slow = (db: Database, seconds = 0.5): ScopedStatement =>
+  new SharedScope(db).bind(sleep, { seconds })

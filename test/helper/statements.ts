@@ -1,7 +1,9 @@
 // The statements of the service, for tests that look at each.
 import type { Statement } from '../../src/isolation/index.ts'
+import { DEFAULTS } from '../../schemas/task-fields.ts'
 import { isolation } from '../../src/tables.ts'
-import '../../src/tasks.ts' // makes them
+import { ALL, readFilters } from '../../src/task-filters.ts'
+import '../../src/many-tasks.ts' // makes them, as does what it imports
 
 const others = isolation.declaration.owned.filter((table) => table !== 'tasks')
 
@@ -13,13 +15,30 @@ export const taskStatements = () =>
 
 /** A value for everything that a statement on tasks may be given. */
 export const TASK_VALUES = {
+  ...ALL,
+  ...DEFAULTS,
   id: 7,
-  before: 1_000_000,
+  value: null,
   skip: 0,
   limit: 10,
   title: 'x',
-  description: null,
   completed: true,
-  setsDescription: false,
+  sets: ['completed'],
   versions: null,
+  tasks: '[{"title":"x","completed":true,"tags":[]}]',
+}
+
+/** The same with every filter, behind a position. */
+export const CHOSEN_VALUES = {
+  ...TASK_VALUES,
+  ...readFilters({
+    completed: true,
+    priority: 'high',
+    tag: 'home',
+    due_before: '2026-12-01',
+    due_after: '2020-01-01',
+    overdue: false,
+    search: 'buy milk',
+    ids: '1,7,900',
+  }),
 }

@@ -17,6 +17,7 @@ import { PGlite } from '@electric-sql/pglite'
 import pg from 'pg'
 import { connect } from '../../src/database/index.ts'
 import { migrate } from '../../src/migrations/index.ts'
+import { createDistributed, dropDistributed } from '../../scale/citus.ts'
 
 const ROOT = resolve(import.meta.dirname, '../..')
 const FOLDER = join(ROOT, '.tap', 'databases')
@@ -86,8 +87,16 @@ export function removeLeftovers(): void {
 
 const TEMPLATE = `taskward_template_${STATE}`
 
+/** Addresses of the servers of a Citus cluster, the coordinator's first, where the tests are to run on one. */
+export const CITUS = process.env.TEST_CITUS ? process.env.TEST_CITUS.split(',') : undefined
+
 /** Creates a database on a server; returns its address. */
 export async function createDatabase(server: string, name: string, kind: Kind) {
+  if (CITUS) {
+    await createDistributed(CITUS, name)
+    if (kind === 'migrated') await migrateAt(addressOf(server, name))
+    return addressOf(server, name)
+  }
   await onServer(server, async (client) => {
     if (kind === 'migrated') await makeServerTemplate(client, server)
     await client.query(`create database ${name}${kind === 'migrated' ? ` template ${TEMPLATE}` : ''}`)
@@ -106,6 +115,7 @@ async function makeServerTemplate(client: pg.Client, server: string): Promise<vo
 }
 
 export async function dropDatabase(server: string, name = TEMPLATE): Promise<void> {
+  if (CITUS) return dropDistributed(CITUS, name)
   await onServer(server, (client) => client.query(`drop database if exists ${name} with (force)`))
 }
 

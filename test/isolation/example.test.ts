@@ -36,6 +36,7 @@ t.test('the examples of docs/isolation.md work as written, and the walls and tes
         cwd: folder,
         encoding: 'utf8',
         env,
+        maxBuffer: 64 * 1024 * 1024,
       })
     } catch (error) {
       return `${(error as { stdout: string }).stdout}\nfailed: ${error}`

@@ -1,6 +1,6 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
-import { CompiledQuery } from 'kysely'
+import { CompiledQuery, sql } from 'kysely'
 import tap from 'tap'
 import { connect, type Database } from '../../src/database/index.ts'
 import { prove, ScopedStatement, type Statement } from '../../src/isolation/index.ts'
@@ -8,8 +8,9 @@ import { readinessOf } from '../../src/migrations/index.ts'
 import { isolation } from '../../src/tables.ts'
 import { build, identity } from '../helper/app.ts'
 import { migratedUrl } from '../helper/database.ts'
+import { CITUS } from '../helper/template.ts'
 import { asRole, rolledBack, runAll, scopeOf } from '../helper/sql.ts'
-import { taskStatements } from '../helper/statements.ts'
+import { TASK_VALUES, taskStatements } from '../helper/statements.ts'
 import { CATALOG_MUTANTS } from './catalog-faults.ts'
 import { walkRoutes } from './route-walker.ts'
 import { behindProxy, FAULTS, faulty, SPLITTING } from './wire-faults.ts'
@@ -41,7 +42,7 @@ const isInsert = ({ sql }: AnyStatement) => sql.startsWith('insert')
 
 // The parameter stays, so that PostgreSQL knows its type.
 const CONDITION = /"tasks"\."user_id" = (\$\d+)/g
-const WRITTEN = /(values \()(\$\d+, )*(\$\d+)(?=\))/
+const WRITTEN = /(?<=values \((?:\$\d+, )*)\$\d+(?=\))|(?<=select )\$\d+/
 
 function mutantsOf(statement: AnyStatement): Mutant[] {
   const { sql } = statement
@@ -49,11 +50,7 @@ function mutantsOf(statement: AnyStatement): Mutant[] {
     return [
       {
         statement,
-        sql: sql.replace(
-          WRITTEN,
-          (row, start, ...rest) =>
-            `${start}${row.slice(start.length, row.lastIndexOf('$'))}coalesce('owner', ${rest.at(-3)}::text)`,
-        ),
+        sql: sql.replace(WRITTEN, (owner) => `coalesce('owner', ${owner}::text)`),
       },
     ]
   return [...sql.matchAll(CONDITION)].map((match) => ({
@@ -103,17 +100,7 @@ tap.test('with a user_id condition taken out', async (t) => {
       { user: 'owner' },
       "insert into tasks (user_id, title) values ('owner', 'owner''s') returning id",
     )
-    const values = {
-      id: Number(row?.id),
-      before: Number.MAX_SAFE_INTEGER,
-      title: 'x',
-      description: null,
-      completed: false,
-      skip: 0,
-      limit: 10,
-      setsDescription: false,
-      versions: null,
-    }
+    const values = { ...TASK_VALUES, id: Number(row?.id) }
     const read = async () =>
       JSON.stringify(await asRole(db, { user: 'owner' }, 'select * from tasks order by id'))
     const before = await read()
@@ -121,7 +108,7 @@ tap.test('with a user_id condition taken out', async (t) => {
     for (const [i, mutant] of mutants().entries()) {
       const broken = withMutant(db, mutant)
       const rows = await broken.run([stranger.bind(mutant.statement, values)]).catch(() => 'an error')
-      t.notMatch(JSON.stringify(rows), /owner|"total":"?[^0"]/, mutant.sql)
+      t.notMatch(JSON.stringify(rows), /owner|"(total|count)":"?[^0"]/, mutant.sql)
       t.equal(await read(), before, 'nothing of the owner changed')
       Object.assign(verdicts[i] as object, {
         database: rows === 'an error' ? 'policy (error)' : 'policy (no row)',
@@ -135,6 +122,7 @@ tap.test('with a user_id condition taken out', async (t) => {
     for (const [i, mutant] of mutants().entries()) {
       // An insert for another user shows the stranger nothing.
       if (isInsert(mutant.statement)) continue
+      await db.asLogin((login) => sql`delete from tasks`.execute(login)) // what is new is on the first page
       const app = await build(t, { database: withMutant(db, mutant) })
       const [owner, stranger] = await Promise.all([identity(), identity()])
       const document = withoutAliases(app.swagger())
@@ -147,7 +135,7 @@ tap.test('with a user_id condition taken out', async (t) => {
 
   for (const { sql, guard, database, walker } of verdicts) {
     const foundBy = [guard, database, walker].filter(Boolean).join(', without it: ')
-    table.push(['a statement', sql, foundBy])
+    table.push(['a statement', `\`${sql}\``, foundBy])
   }
 })
 
@@ -159,7 +147,14 @@ tap.test('with a catalog that is not as declared', async (t) => {
     const faults = await rolledBack(db, async (trx) => {
       await runAll(trx, text)
       return isolation.compareCatalog(trx, true)
+    }).catch((error) => {
+      if (CITUS && (error.code === '0A000' || /distributed/.test(error.message))) return undefined
+      throw error
     })
+    if (!faults) {
+      t.pass(`Citus does not let it happen: ${what}`)
+      continue
+    }
     const fault = faults.find((one) => one.fault.includes(found))
     t.match(fault, { kind: /^(isolation|undeclared)$/ }, what)
     table.push(['the catalog', what, `/ready and doctor: ${fault?.fault}`])
@@ -195,27 +190,32 @@ tap.test(
   },
 )
 
+/** On one line of the table, without what says nothing of the owner: columns, filters, the position, the fields. */
 const briefly = (text: string) =>
   text
+    .replaceAll(/\s+/g, ' ')
+    .trim()
     .replaceAll('"', '')
     .replaceAll('tasks.', '')
-    .replace(/^select id, .* from/, 'select … from')
+    .replace(/^select id, .*? from/, 'select … from')
+    .replace(/\(\(\$\d+::\w+ is null or .*? = any\(\$\d+\)\)\)/, '(filters)')
+    .replace(/\(\$\d+::bigint is null or case .*? end\)/, '(position)')
+    .replaceAll(/case when '\w+' = any.*? end(?=,)/g, '…')
     .replace(/ returning .*/, ' returning …')
 
 /** The database with one statement replaced: run as the service does, but by hand, since nothing unproved can be run. */
 function withMutant(db: Database, { statement, sql }: Mutant): Database {
-  const options = { nonce: 'mutant', timeout: 5000, rls: db.rls, seal: false }
+  const options = { nonce: 'mutant', timeout: 5000, rls: db.rls, seal: false, citus: CITUS !== undefined }
   const run: Database['run'] = (scoped) => {
     if (!scoped.some((one) => one.sql === statement.sql)) return db.run(scoped)
     return db.asLogin((login) =>
       login.transaction().execute(async (trx) => {
         const rows: unknown[][] = []
         for (const one of scoped) {
-          const [settings, ...rest] = ScopedStatement.onTheWire(one, options)
-          await trx.executeQuery(CompiledQuery.raw(settings?.sql ?? '', [...(settings?.parameters ?? [])]))
-          for (const { sql: text, parameters } of rest) {
-            const made = CompiledQuery.raw(text === statement.sql ? sql : text, [...parameters])
-            rows.push((await trx.executeQuery(made)).rows)
+          for (const sent of ScopedStatement.onTheWire(one, options)) {
+            const text = sent.sql === statement.sql ? sql : sent.sql
+            const made = await trx.executeQuery(CompiledQuery.raw(text, [...sent.parameters]))
+            if (sent === one) rows.push(made.rows)
           }
         }
         return rows

@@ -4,9 +4,20 @@ import { prove, type ScopedStatement } from '../../src/isolation/index.ts'
 import { isolation } from '../../src/tables.ts'
 import { database } from '../helper/database.ts'
 import { scopeOf } from '../helper/sql.ts'
-import { TASK_VALUES } from '../helper/statements.ts'
+import { CHOSEN_VALUES, TASK_VALUES } from '../helper/statements.ts'
 
-const values = { ...TASK_VALUES, after: 1_000_000, key: 'k', request: 'r' }
+const more = { after: 1_000_000, key: 'k', request: 'r' }
+const values = { ...TASK_VALUES, ...more }
+/** What a statement may be given: a list begins at no id, or behind one. */
+const variants = ({ sql: text }: { sql: string }) => [
+  ['plain', text.includes(' limit ') ? { ...values, id: null } : values] as const,
+  ['chosen', { ...CHOSEN_VALUES, ...more }] as const,
+]
+
+const literal = (value: unknown): string => {
+  if (value === null) return 'null'
+  return `'${(Array.isArray(value) ? `{${value.join()}}` : String(value)).replaceAll("'", "''")}'`
+}
 
 interface Plan {
   'Node Type': string
@@ -26,10 +37,27 @@ const perRow = (nodes: Plan[]) =>
     ),
   )
 
+/** Whether it reads a table by anything but its user. */
+const readsOthers = (node: Plan) =>
+  ['tasks', 'idempotency_keys'].includes(String(node['Relation Name'])) &&
+  node['Node Type'] !== 'ModifyTable' &&
+  !(node['Index Cond'] ?? nodesOf(node)[1]?.['Index Cond'])?.toString().includes('user_id')
+
+/** What tells it from others. */
+const briefly = (text: string) => {
+  const plain = text.replaceAll('"', '').replaceAll(/\s+/g, ' ')
+  return `${plain.slice(0, 40)} … ${plain.slice(-70)}`
+}
+
 /** Every statement of the service on owned tables, with those of export and erasure. */
 const all = () => [
   ...isolation.statements,
-  ...isolation.tables.flatMap(({ firstPage, nextPage, deleteAll }) => [firstPage, nextPage, deleteAll]),
+  ...isolation.tables.flatMap(({ firstPage, nextPage, deleteFirst, deleteNext }) => [
+    firstPage,
+    nextPage,
+    deleteFirst,
+    deleteNext,
+  ]),
 ]
 
 t.test('row-level security costs a check per statement, not per row', async (t) => {
@@ -48,11 +76,13 @@ t.test('row-level security costs a check per statement, not per row', async (t) 
       // As it is planned for its values, and once and for all.
       for (const mode of ['force_custom_plan', 'force_generic_plan']) {
         await sql`select set_config('plan_cache_mode', ${mode}, true)`.execute(trx)
-        for (const statement of all()) {
-          const name = `${mode}: ${statement.sql.replaceAll('"', '').slice(0, 70)}`
-          const { sql: text, parameters }: ScopedStatement = scope.bind(statement as never, values)
+        for (const [statement, [variant, given]] of all().flatMap((statement) =>
+          variants(statement).map((variant) => [statement, variant] as const),
+        )) {
+          const name = `${mode}, ${variant}: ${briefly(statement.sql)}`
+          const { sql: text, parameters }: ScopedStatement = scope.bind(statement as never, given)
           await sql.raw(`prepare explained as ${text}`).execute(trx)
-          const list = parameters.map((value) => (value === null ? 'null' : `'${String(value)}'`)).join(', ')
+          const list = parameters.map(literal).join(', ')
           const { rows } = await sql
             .raw<{ 'QUERY PLAN': [{ Plan: Plan }] }>(
               `explain (format json) execute explained${list && `(${list})`}`,
@@ -61,6 +91,7 @@ t.test('row-level security costs a check per statement, not per row', async (t) 
           await sql`deallocate explained`.execute(trx)
           const nodes = nodesOf(rows[0]!['QUERY PLAN'][0].Plan)
           t.same(perRow(nodes), [], `no filter per row: ${name}`)
+          t.same(nodes.filter(readsOthers), [], `no row of another user is read: ${name}`)
           if (text.includes('insert into')) continue // what is written is checked, row by row
           const once = nodes.filter((node) => String(node['One-Time Filter']).includes('current_setting'))
           t.ok(once.length > 0, `a One-Time Filter: ${name}`)
@@ -71,6 +102,12 @@ t.test('row-level security costs a check per statement, not per row', async (t) 
       const unbound = perRow(nodesOf(rows[0]!['QUERY PLAN'][0].Plan))
       t.ok(unbound.length > 0, `as one has that is not bound by equality: ${String(unbound)}`)
       await sql`reset role`.execute(trx)
+      const { rows: unscoped } = await sql<{ 'QUERY PLAN': [{ Plan: Plan }] }>`
+        explain (format json) select * from tasks where title <> 'x'`.execute(trx)
+      t.ok(
+        nodesOf(unscoped[0]!['QUERY PLAN'][0].Plan).some(readsOthers),
+        'one that reads the rows of all is seen',
+      )
       await sql`delete from tasks`.execute(trx)
     }),
   )

@@ -34,7 +34,9 @@ interface Schema {
   $ref?: string
   type?: string | string[]
   format?: string
+  enum?: unknown[]
   examples?: unknown[]
+  items?: Schema
   properties?: Record<string, Schema>
   required?: string[]
 }
@@ -45,8 +47,10 @@ interface Operation {
   body?: Schema
   /** Path parameters, except those that name the user. */
   ids: string[]
-  /** Each documented query parameter, with a valid value or two; and none. */
+  /** Each documented query parameter that is chosen from a list, with each of its values and order; and none. */
   queries: string[]
+  /** Whether the query can name ids. */
+  namesIds: boolean
   /** Whether it is another path of the same handler. */
   isAlias: boolean
 }
@@ -95,7 +99,7 @@ export async function walkRoutes({
     if (answer !== before.get(at)) findings.push(`${at}: the owner's new rows change what the stranger reads`)
   }
 
-  const snapshot = checksum ?? (async () => JSON.stringify([...(await readAll(owner, false))]))
+  const snapshot = checksum ?? (async () => JSON.stringify([...(await readAll(owner, true))]))
   let owned = await snapshot()
   for (const operation of operations) {
     for (const [what, make] of attemptsOn(operation))
@@ -128,14 +132,16 @@ export async function walkRoutes({
     return app.inject({ ...options, headers: { ...headers, 'x-request-id': 'walk', ...options.headers } })
   }
 
-  /** What a user reads at every path that needs no id but their own. */
-  async function readAll(walker: Walker, aliases = true): Promise<Map<string, string>> {
+  /** What a user reads at every path that needs no id but their own; once is all of it once. */
+  async function readAll(walker: Walker, once = false): Promise<Map<string, string>> {
     const answers = new Map<string, string>()
     for (const { method, path, ids, queries, isAlias } of operations) {
-      if (method !== 'GET' || ids.length > 0 || (isAlias && !aliases)) continue
-      for (const query of queries) {
-        const { statusCode, body } = await send(walker, { url: fill(path, NEVER, walker.id) + query })
-        answers.set(`GET ${path}${query}`, `${statusCode} ${body}`)
+      if (method !== 'GET' || ids.length > 0 || (isAlias && once)) continue
+      for (const query of once ? [''] : queries) {
+        const { statusCode, headers, body } = await send(walker, {
+          url: fill(path, NEVER, walker.id) + query,
+        })
+        answers.set(`GET ${path}${query}`, `${statusCode} ${headers['x-total-count'] ?? ''} ${body}`)
       }
     }
     return answers
@@ -160,7 +166,7 @@ export async function walkRoutes({
   function* attemptsOn(
     operation: Operation,
   ): Generator<[string, (id: Value, userId: string) => InjectOptions]> {
-    const { method, path, body } = operation
+    const { method, path, body, queries, namesIds } = operation
     const make = () => (body ? (exampleOf(body, '') as Record<string, unknown>) : undefined)
     const payload = make()
     // Built for each request, because unique values may occur only once.
@@ -183,6 +189,16 @@ export async function walkRoutes({
         yield [`path user ${form}`, (id, userId) => ({ ...base, url: at(id, spell(userId)) })]
       }
     }
+    if (namesIds) {
+      for (const [form, spell] of SPELLINGS)
+        yield [
+          `query ids ${form}`,
+          (id) => ({ ...base, url: `${at(NEVER)}?ids=${encodeURIComponent(spell(id))}` }),
+        ]
+    }
+    // What a GET answers to them is compared before and after.
+    for (const query of queries.filter((query) => method !== 'GET' && !query.includes('&')))
+      yield [`query ${query}`, () => ({ ...base, url: at(NEVER) + query })]
     for (const name of FIELDS) {
       for (const [form, spell] of SPELLINGS.slice(0, 4)) {
         const of = (id: Value, userId: string) => spell(/user|owner|sub/i.test(name) ? userId : id)
@@ -226,7 +242,8 @@ export async function walkRoutes({
   }
 
   function exampleOf(schema: Schema, suffix = ` ${mark}`): unknown {
-    const { type, format, examples, properties = {} } = resolve(schema)
+    const { type, format, enum: choices, examples, items, properties = {} } = resolve(schema)
+    if (type === 'array' && items?.$ref) return [exampleOf(items, suffix)]
     if (type === 'object') {
       return Object.fromEntries(
         Object.entries(properties).map(([name, value]) => [name, exampleOf(value, suffix)]),
@@ -234,7 +251,8 @@ export async function walkRoutes({
     }
     const example = examples?.[0] ?? (type === 'integer' || type === 'number' ? 1 : 'example')
     if (format === 'email') return `${randomUUID()}@example.com`
-    return typeof example === 'string' ? example + suffix : example
+    const isFree = !choices && (format === undefined || ['text', 'line', 'tag'].includes(format))
+    return typeof example === 'string' && isFree ? example + suffix : example
   }
 
   function resolve(schema: Schema): Schema {
@@ -290,19 +308,27 @@ function operationsOf({ paths = {} }: WalkOptions['document']): Operation[] {
         ids: [...path.matchAll(/\{(\w+)\}/g)]
           .map(([, name]) => name as string)
           .filter((name) => !USER_PARAMETER.test(name)),
-        queries: ['', ...parameters.filter((parameter) => parameter.in === 'query').flatMap(queriesOf)],
+        queries: ['', ...queriesOf(parameters.filter((parameter) => parameter.in === 'query'))],
+        namesIds: parameters.some((parameter) => parameter.in === 'query' && parameter.name === 'ids'),
         isAlias: tags.includes('aliases'),
       })),
   )
 }
 
-function queriesOf({
-  name,
-  schema: { type, examples = [] } = {},
-}: {
-  name: string
-  schema?: Schema
-}): string[] {
-  const values = type === 'boolean' ? [true, false] : examples
-  return values.map((value) => `?${name}=${encodeURIComponent(String(value))}`)
+type Parameter = NonNullable<DocumentedOperation['parameters']>[number]
+
+/** Each parameter that is chosen from a list, with each of its values, and in each order. */
+function queriesOf(parameters: Parameter[]): string[] {
+  const all = parameters.map(({ name, schema: { type, enum: choices = [] } = {} }) => ({
+    name,
+    pairs: (type === 'boolean' ? [true, false] : choices).map(
+      (value) => `${name}=${encodeURIComponent(String(value))}`,
+    ),
+  }))
+  const orders = all.find(({ name }) => name === 'order')?.pairs ?? []
+  return all
+    .flatMap(({ pairs }) => pairs)
+    .flatMap((pair) => [pair, ...orders.map((order) => `${pair}&${order}`)])
+    .filter((pair) => new Set(pair.match(/\w+(?==)/g)).size === pair.split('&').length)
+    .map((query) => `?${query}`)
 }

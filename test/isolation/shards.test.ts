@@ -1,8 +1,10 @@
 import pg from 'pg'
 import t from 'tap'
+import type { OwnedTable } from '../../src/isolation/index.ts'
+import { isolation } from '../../src/tables.ts'
 import { database, databaseUrl } from '../helper/database.ts'
 import { scopeOf } from '../helper/sql.ts'
-import { TASK_VALUES, taskStatements } from '../helper/statements.ts'
+import { CHOSEN_VALUES, TASK_VALUES, taskStatements } from '../helper/statements.ts'
 
 const PARTITIONS = 8
 
@@ -16,14 +18,20 @@ t.test(
   { skip: !process.env.TEST_DATABASE_URL && 'needs TEST_DATABASE_URL' },
   async (t) => {
     const scope = await scopeOf(await database(), 'user-7')
-    const statements = taskStatements()
+    // Those of export and erasure too, except for the one that names other tables.
+    const { firstPage, nextPage, deleteNext } = isolation.tables.find(
+      ({ name }) => name === 'tasks',
+    ) as OwnedTable
+    const statements = [...taskStatements(), firstPage, nextPage, deleteNext]
     const client = new pg.Client({ connectionString: await databaseUrl() })
     await client.connect()
     t.teardown(() => client.end())
     await client.query(`
+      create type task_priority as enum ('low', 'medium', 'high');
       create table tasks (
         user_id text collate "C" not null, id bigserial, title text not null, description text,
-        completed boolean not null default false, created_at timestamptz not null default now(),
+        completed boolean not null default false, priority task_priority, due_at timestamptz,
+        tags text[] not null default '{}', created_at timestamptz not null default now(),
         updated_at timestamptz not null default now(), version bigint not null default 1, primary key (user_id, id)
       ) partition by hash (user_id)`)
     for (let i = 0; i < PARTITIONS; i++) {
@@ -37,8 +45,10 @@ t.test(
     await client.query('set plan_cache_mode = force_custom_plan')
 
     t.ok(statements.length > 0, 'there are statements')
-    for (const statement of statements) {
-      const parameters = [...scope.bind(statement, TASK_VALUES).parameters]
+    for (const [statement, values] of statements.flatMap((statement) =>
+      [TASK_VALUES, CHOSEN_VALUES].map((values) => [statement, { ...values, after: 4_000 }] as const),
+    )) {
+      const parameters = [...scope.bind(statement as never, values).parameters]
       const { rows } = await client.query({
         text: `explain (format json) ${statement.sql}`,
         values: parameters,

@@ -127,7 +127,14 @@ t.test('a row belongs to the values of both columns', async (t) => {
     (typeof scopes)[0],
     (typeof scopes)[0],
   ]
-  await ada.transaction(isolation.tables.toReversed().map(({ deleteAll }) => ada.bind(deleteAll, {})))
+  const [notes, tags] = isolation.tables
+  t.same(await ada.all(notes!.deleteFirst, { limit: 10 }), [], 'nothing goes while others may refer to it')
+  const [page] = await ada.all(tags!.deleteFirst, { limit: 1 })
+  t.match(page, { last: Number, count: 1 }, 'a page goes, and says where it ended')
+  t.same(await ada.all(tags!.deleteNext, { limit: 1, after: page?.last }), [], 'there is no other')
+  await ada.transaction(
+    isolation.tables.toReversed().map(({ deleteFirst }) => ada.bind(deleteFirst, { limit: 10 })),
+  )
   for (const [scope, n] of [
     [ada, 0],
     [bob, 1],

@@ -9,6 +9,7 @@ import {
   sync,
   textsOf,
 } from '../helper/wire-proxy.ts'
+import { CITUS } from '../helper/template.ts'
 
 // What a server, or a pooler in front of it, can do wrong with the answers of several users.
 
@@ -28,6 +29,9 @@ export async function behindProxy(
 const NONCE = /^[\w-]{16}:\d+$/
 const isSettings = (message: Message) =>
   message.type === 'D' && textsOf(message).some((text) => text !== null && NONCE.test(text))
+
+/** How many statements of a batch of nobody stand in front of its settings: on Citus, `begin`. */
+const BEGUN = CITUS ? 1 : 0
 
 /** Sees the messages of a batch's answer with what they belong to, when it is armed. */
 export type Fault = (message: Message, of: { settings: boolean; last: boolean }) => Message[] | undefined
@@ -124,8 +128,9 @@ export function faulty(fault: Fault, isArmed: () => boolean): () => Rewriting {
     return {
       toClient(message) {
         if (message.type === 'D') settings = isSettings(message)
+        const place = completed - BEGUN
         const changed = isArmed()
-          ? fault(message, { settings: settings && completed % 2 === 0, last: completed % 2 === 1 })
+          ? fault(message, { settings: settings && place % 2 === 0, last: place % 2 === 1 })
           : undefined
         if (message.type === 'C') completed += 1
         if (message.type === 'Z') completed = 0
@@ -136,7 +141,7 @@ export function faulty(fault: Fault, isArmed: () => boolean): () => Rewriting {
   }
 }
 
-/** Puts a message behind the first Execute of each batch, and keeps what it is answered. */
+/** Puts a message behind the settings of each batch, and keeps what it is answered. */
 const splitBy = (inserted: Message) => (): Rewriting => {
   let executed = 0
   const swallow: string[] = []
@@ -144,7 +149,7 @@ const splitBy = (inserted: Message) => (): Rewriting => {
     toServer(message) {
       if (message.type === 'E') executed += 1
       if (message.type === 'S') executed = 0
-      if (message.type !== 'E' || executed !== 1) return undefined
+      if (message.type !== 'E' || executed !== 1 + BEGUN) return undefined
       swallow.push(...(inserted.type === 'Q' ? ['C', 'Z'] : ['Z']))
       return [message, inserted]
     },
@@ -159,7 +164,8 @@ const splitBy = (inserted: Message) => (): Rewriting => {
 
 /** Poolers that run the settings and the statement behind them in different transactions. */
 export const SPLITTING: Record<string, () => Rewriting> = {
-  'Sync behind the settings': splitBy(sync),
+  // An explicit transaction goes on behind it.
+  ...(CITUS ? {} : { 'Sync behind the settings': splitBy(sync) }),
   'commit behind the settings': splitBy(query('commit')),
 }
 

@@ -24,6 +24,7 @@ async function fuzz(t: Test, what: string, options: Omit<WireOptions, 'batches' 
     refused,
     recovered,
     foreignTasks,
+    lostTasks,
   } = result
   t.comment(
     `${what}, seed ${seed}: ${asked} batches, ${answered} answered, ${killed} backends killed, ` +
@@ -35,6 +36,7 @@ async function fuzz(t: Test, what: string, options: Omit<WireOptions, 'batches' 
   t.equal(hanging, 0, 'every batch ended')
   t.equal(recovered, 20, 'all is well afterwards')
   t.equal(foreignTasks, 0, 'no task was stored for somebody else')
+  t.equal(lostTasks, 0, 'no task that was made is missing')
   t.ok(answered > asked / 10, 'and batches were answered')
   return result
 }

@@ -68,6 +68,8 @@ interface Question {
   statements: ScopedStatement[]
   /** Whether these rows answer it, for this user. */
   isAnswer(rows: Row[][]): boolean
+  /** Which of the statements makes a task. */
+  makes?: number
 }
 
 const QUESTIONS: ((scope: UserScope, user: string, n: number) => Question)[] = [
@@ -86,6 +88,7 @@ const QUESTIONS: ((scope: UserScope, user: string, n: number) => Question)[] = [
   (scope, user) => ({
     statements: [scope.bind(insert, { title: user })],
     isAnswer: ([rows]) => rows?.length === 1 && rows[0]?.user_id === user && rows[0]?.title === user,
+    makes: 0,
   }),
   (scope) => ({ statements: [scope.bind(none, {})], isAnswer: ([rows]) => rows?.length === 0 }),
   (scope, user) => ({
@@ -116,6 +119,7 @@ const QUESTIONS: ((scope: UserScope, user: string, n: number) => Question)[] = [
       made?.[0]?.user_id === user &&
       last?.[0]?.who === user &&
       last[0].asked === String(n),
+    makes: 2,
   }),
 ]
 
@@ -162,6 +166,8 @@ export interface WireResult {
   recovered: number
   /** Tasks that were stored for another user. */
   foreignTasks: number
+  /** Tasks that were made, as was answered, and are not there. */
+  lostTasks: number
 }
 
 /** Runs batches of 50 users over a bad wire, while backends are ended and the table is altered. */
@@ -179,7 +185,9 @@ export async function fuzzWire(options: WireOptions): Promise<WireResult> {
     killed: 0,
     recovered: 0,
     foreignTasks: 0,
+    lostTasks: 0,
   }
+  const made: { user_id: string; id: unknown }[] = []
   const onUncaught = (error: unknown) => result.uncaught.push(String(error))
   process.on('uncaughtException', onUncaught)
   process.on('unhandledRejection', onUncaught)
@@ -245,6 +253,15 @@ export async function fuzzWire(options: WireOptions): Promise<WireResult> {
       ),
     )
     result.foreignTasks = rows[0]?.n ?? -1
+    const missing = await quiet.asLogin((db) =>
+      sql<{
+        n: number
+      }>`select count(*)::int as n from jsonb_to_recordset(${JSON.stringify(made)}::jsonb) as made(user_id text, id bigint)
+        where not exists (select from tasks where tasks.user_id = made.user_id and tasks.id = made.id)`.execute(
+        db,
+      ),
+    )
+    result.lostTasks = missing.rows[0]?.n ?? -1
   }
 
   async function ask(): Promise<void> {
@@ -253,8 +270,9 @@ export async function fuzzWire(options: WireOptions): Promise<WireResult> {
     const dice = random()
     if (dice < 0.03) return void (await within(database.run(pick(FAULTS)(scope, user))))
     if (dice < 0.033) return void (await within(database.run([scope.bind(slow, { asked: user })])))
-    const { statements, isAnswer } = pick(QUESTIONS)(scope, user, n)
+    const { statements, isAnswer, makes } = pick(QUESTIONS)(scope, user, n)
     const rows = (await within(database.run(statements))) as Row[][]
+    if (makes !== undefined) made.push({ user_id: user, id: rows[makes]?.[0]?.id })
     if (isAnswer(rows)) result.answered += 1
     else result.misdelivered.push(`${user}: ${JSON.stringify(rows).slice(0, 300)}`)
   }

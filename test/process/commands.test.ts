@@ -82,21 +82,20 @@ t.test('variables of an older back end', async (t) => {
   t.notMatch(sentence, PASSWORD, 'their values are not told')
 })
 
-const skip = !process.env.TEST_DATABASE_URL && 'needs TEST_DATABASE_URL'
+t.test('they are named once at start', async (t) => {
+  const variables = { WEB_CONCURRENCY: '4', ALGORITHM: 'HS256', JWT_SECRET: PASSWORD }
+  const server = await start(t, { ...variables, DATABASE_URL: await migratedUrl() })
+  await server.printed(/Server listening/, 1)
+  const { code, stdout } = await server.stop()
+  t.equal(code, 0)
+  const told = stdout.split('\n').filter((line) => /not read here/.test(line))
+  t.equal(told.length, 1, 'one line')
+  t.match(JSON.parse(told[0] ?? ''), { level: 'warn', msg: /ALGORITHM .*JWT_SECRET .*WEB_CONCURRENCY/ })
+  t.notMatch(stdout, PASSWORD)
+})
 
-for (const [WEB_CONCURRENCY, options] of [
-  ['1', {}],
-  ['2', { skip }],
-] as const) {
-  t.test(`they are named once at start, by ${WEB_CONCURRENCY} process(es)`, options, async (t) => {
-    const variables = { WEB_CONCURRENCY, ALGORITHM: 'HS256', JWT_SECRET: PASSWORD }
-    const server = await start(t, { ...variables, DATABASE_URL: await migratedUrl() })
-    await server.printed(/Server listening/, Number(WEB_CONCURRENCY))
-    const { code, stdout } = await server.stop()
-    t.equal(code, 0)
-    const told = stdout.split('\n').filter((line) => /not read here/.test(line))
-    t.equal(told.length, 1, 'one line')
-    t.match(JSON.parse(told[0] ?? ''), { level: 'warn', msg: /ALGORITHM .*JWT_SECRET/ })
-    t.notMatch(stdout, PASSWORD)
-  })
-}
+t.test('WEB_CONCURRENCY is named where it asks for more than one process', async (t) => {
+  for (const value of ['', ' ', '1', ' 1 ']) t.equal(olderVariables({ WEB_CONCURRENCY: value }), undefined)
+  for (const value of ['2', '16', 'auto'])
+    t.match(olderVariables({ WEB_CONCURRENCY: value }), /^[^:]+: WEB_CONCURRENCY \(one process .*instances/)
+})

@@ -101,9 +101,17 @@ const BAD: Record<keyof Env, (string | [value: string, others: Variables])[]> = 
     'sqlite:tasks.db',
     'pglite:',
     '/var/lib/tasks',
+    `postgres://ada:${PASSWORD}@a:5432,b:port/tasks`,
+    `postgres://ada:${PASSWORD}@a,,b/tasks`,
+    `postgres://ada:${PASSWORD}@a,b,c/tasks?port=1,2`,
+    `postgres://ada:${PASSWORD}@a,b/tasks?target_session_attrs=standby`,
+    `postgres://ada:${PASSWORD}@a/tasks?target_session_attrs=writable`,
   ],
   NEON_DATABASE_URL: [[`mysql://ada:${PASSWORD}@db.example.com/tasks`, { DATABASE_URL: '' }]],
-  DATABASE_OWNER_URL: [`mysql://ada:${PASSWORD}@db.example.com/tasks`],
+  DATABASE_OWNER_URL: [
+    `mysql://ada:${PASSWORD}@db.example.com/tasks`,
+    `postgres://ada:${PASSWORD}@a,b:/tasks?target_session_attrs=read-only`,
+  ],
   DATABASE_POOL_MAX: ['0', '1001', '2.5'],
   DATABASE_TIMEOUT: ['99', '600001', '5s'],
   DATABASE_PREPARE: ['yes', 'ON'],
@@ -130,8 +138,13 @@ const BAD: Record<keyof Env, (string | [value: string, others: Variables])[]> = 
     ['256.0.0.1', production],
   ],
   PORT: ['http', '65536', '-1', '80.5'],
-  WEB_CONCURRENCY: ['0', '129', 'auto', ['2', { DATABASE_URL: 'pglite:memory' }]],
   LOG_LEVEL: ['verbose', 'INFO'],
+  METRICS_TOKEN: ['short', 'x'.repeat(15), `${SECRET} ${SECRET}`, 'geheimes-Schlüsselwort'],
+  OTEL_EXPORTER_OTLP_ENDPOINT: [
+    'collector:4318',
+    'grpc://collector',
+    `http://ada:${PASSWORD}@collector:4318`,
+  ],
   DOCS: ['false', 'yes'],
 }
 
@@ -260,9 +273,17 @@ t.test('what is accepted', async (t) => {
     'postgresql://ada@db.example.com/tasks?sslmode=require',
     'postgres:///tasks',
     'pglite:memory',
+    'postgres://ada@a:5432,b:5433/tasks?target_session_attrs=read-write',
   ]) {
     t.equal((await read({ BETTER_AUTH_SECRET: SECRET, NEON_DATABASE_URL: url })).databaseUrl, url, url)
   }
+  const DATABASE_URL = 'postgres://ada@a,b/tasks'
+  const DATABASE_OWNER_URL = 'postgres://owner@a,b/tasks'
+  t.same(
+    (await read({ BETTER_AUTH_SECRET: SECRET, DATABASE_URL, DATABASE_OWNER_URL })).owner,
+    { url: DATABASE_OWNER_URL, login: 'ada' },
+    'migrations connect by an address of their own',
+  )
 })
 
 t.test('every variable is documented, in the order of the schema', async (t) => {

@@ -1,21 +1,14 @@
-import { existsSync, readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { identity } from '../helper/app.ts'
-import { type Child, CLI, fails, PASSWORD, PRODUCTION, run, runServer, start } from '../helper/child.ts'
-import { databaseUrl, migratedUrl } from '../helper/database.ts'
+import { CLI, fails, PASSWORD, PRODUCTION, run, runServer, start } from '../helper/child.ts'
+import { databaseUrl } from '../helper/database.ts'
 import { openProxy } from '../helper/proxy.ts'
 import { tasksOver } from '../helper/tasks.ts'
 
 const skip = !process.env.TEST_DATABASE_URL && 'needs TEST_DATABASE_URL'
 const { headers } = await identity('starter')
-const { add, titles } = tasksOver(headers)
-
-/** The processes of a server with WEB_CONCURRENCY. */
-function workersOf({ process: { pid } }: Child): number[] {
-  const path = `/proc/${pid}/task/${pid}/children`
-  return existsSync(path) ? readFileSync(path, 'utf8').split(' ').filter(Boolean).map(Number) : []
-}
+const { add } = tasksOver(headers)
 
 t.test('three migrations at once', { skip }, async (t) => {
   const DATABASE_URL = await databaseUrl()
@@ -66,42 +59,6 @@ t.test('a database that comes up later, goes down and comes back', { skip }, asy
   await isUp()
   t.equal(server.process.exitCode, null, 'it was never restarted')
   t.equal((await server.stop()).code, 0, 'it exits with code 0')
-})
-
-t.test('several processes', { skip }, async (t) => {
-  const variables = { DATABASE_URL: await migratedUrl(), WEB_CONCURRENCY: '2' }
-  const server = await start(t, variables)
-  await server.printed(/Server listening/, 2)
-  await Promise.all(Array.from({ length: 20 }, async (_, i) => add(server.url, `task ${i}`)))
-  t.equal((await titles(server.url)).length, 20, 'every write is there')
-
-  const [first = 0, second = 0] = workersOf(server)
-  process.kill(first, 'SIGKILL')
-  while (workersOf(server).includes(first) || workersOf(server).length < 2) await sleep(50)
-  t.ok(workersOf(server).includes(second), 'the other one keeps running')
-  t.equal((await titles(server.url)).length, 20, 'and answers')
-
-  const port = new URL(server.url).port
-  await fails(t, runServer(t, { ...variables, PORT: port }), /Port \d+ is taken/)
-
-  await server.printed(/Server listening/, 3)
-  const { code, stdout, stderr } = await server.stop()
-  t.equal(code, 0, 'it exits with code 0')
-  t.equal(stderr, '', 'nothing on standard error')
-  t.match(
-    stdout,
-    /"signal":"SIGKILL","msg":"worker exited unexpectedly, restarting"/,
-    'the lost one is logged',
-  )
-  t.same(workersOf(server), [], 'none is left')
-})
-
-t.test('SIGTERM reaches several processes while some are still starting', { skip }, async (t) => {
-  const server = await start(t, { DATABASE_URL: await migratedUrl(), WEB_CONCURRENCY: '4' })
-  const { code, stdout } = await server.stop()
-  t.equal(code, 0, 'it exits with code 0')
-  t.notMatch(stdout, /killed by timeout/, 'none had to be killed')
-  t.same(workersOf(server), [], 'none is left')
 })
 
 t.test('production does not migrate by itself', { skip }, async (t) => {

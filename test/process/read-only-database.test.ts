@@ -7,6 +7,7 @@ import { type App, build, identity } from '../helper/app.ts'
 import { canStartPostgres, startPostgres } from '../helper/cluster.ts'
 import { migratedUrl } from '../helper/database.ts'
 import { expectProblem } from '../helper/http.ts'
+import { slow } from '../helper/sql.ts'
 
 const { headers } = await identity()
 const add = (app: App) => app.inject({ method: 'POST', url: '/todos', headers, payload: { title: 'x' } })
@@ -42,12 +43,20 @@ t.test(
     const name = new URL(url).pathname.slice(1)
     await admin.query(`alter database ${name} set default_transaction_read_only = on`)
 
-    const app = await build(t, { database: await open(t, url) })
+    const database = await open(t, url)
+    const app = await build(t, { database })
     expectProblem(t, await ready(app), 503, 'read_only', '/ready')
     t.equal((await list(app)).statusCode, 200, 'tasks are listed')
     t.equal((await add(app)).statusCode, 503, 'a write is 503')
 
     // A session keeps the setting that it began with, as one of a demoted primary would.
+    const opening: Promise<unknown>[] = []
+    for (let i = 0; i < 5; i++) {
+      opening.push(database.run([slow(database, 0.2)]))
+      await sleep(30) // what is silent for as long shares its connection with nobody
+    }
+    await Promise.all(opening)
+    await sleep(1_000)
     await admin.query(`alter database ${name} reset default_transaction_read_only`)
     t.equal((await add(app)).statusCode, 201, 'the next write takes another connection')
     t.equal((await ready(app)).statusCode, 200, 'and so does /ready')

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import t from 'tap'
 import { connect } from '../../src/database/index.ts'
+import { SlowUsers } from '../../src/database/slow-users.ts'
 import { build, type Identity, identity } from '../helper/app.ts'
 import { migratedUrl } from '../helper/database.ts'
 import { openProxy } from '../helper/proxy.ts'
@@ -114,4 +115,120 @@ t.test('one user with many blocked writes leaves connections to the others', { s
   const late = sleep(10 * TIMEOUT_MS, [0], { ref: false }) // some still wait
   const codes = await Promise.race([Promise.all(toggles), late])
   t.same(new Set(codes), new Set([503]), 'each of the first ends in time, not one after the other')
+})
+
+t.test('many users with blocked writes leave connections to the others', { skip }, async (t) => {
+  const url = await migratedUrl()
+  const database = await connect({ url })
+  t.teardown(() => database.close())
+  const app = await build(t, { database })
+  const add = async ({ headers }: Identity) => {
+    const response = await app.inject({ method: 'POST', url: '/todos', headers, payload: { title: 'x' } })
+    t.equal(response.statusCode, 201, 'a task is added')
+    return response.json().id as number
+  }
+  const someone = await identity()
+  const users = await Promise.all(
+    Array.from({ length: 100 }, async () => {
+      const user = await identity()
+      return { ...user, id: await add(user) }
+    }),
+  )
+  for (let i = 0; i < 50; i++) await add(someone) // what is usual here
+
+  const locker = new pg.Client({ connectionString: url })
+  await locker.connect()
+  t.teardown(() => locker.end())
+  await locker.query('begin')
+  await locker.query('select from tasks where user_id <> $1 for update', [someone.id])
+  let answered = 0
+  const toggles = users.map(async ({ id, headers }) => {
+    const { statusCode } = await app.inject({ method: 'PATCH', url: `/todos/${id}/toggle`, headers })
+    answered += 1
+    return statusCode
+  })
+  // The first of them hold every connection for a moment, before it is known that they wait for a lock.
+  for (let i = 0; i < 5; i++) await add(someone)
+  t.equal(answered, 0, 'while all of the others still wait')
+  await locker.query('rollback')
+  t.same(new Set(await Promise.all(toggles)), new Set([200]), 'a lock that ends in time fails nobody')
+})
+
+t.test('writes that waited for the lock of a table go on together when it ends', { skip }, async (t) => {
+  const url = await migratedUrl()
+  const proxy = await openProxy(t, url)
+  const database = await connect({ url: proxy.url, statementTimeout: 4000 })
+  t.teardown(() => database.close())
+  const app = await build(t, { database })
+  const users = await Promise.all(Array.from({ length: 100 }, () => identity()))
+  proxy.slowDown(50)
+  const locker = new pg.Client({ connectionString: url })
+  await locker.connect()
+  t.teardown(() => locker.end())
+  await locker.query('begin')
+  await locker.query('lock table tasks in share mode')
+  const payload = { title: 'x' }
+  const added = users.map(({ headers }) => app.inject({ method: 'POST', url: '/todos', headers, payload }))
+  await sleep(2000)
+  await locker.query('rollback')
+  const statuses = (await Promise.all(added)).map(({ statusCode }) => statusCode)
+  t.same(new Set(statuses), new Set([201]), 'none is left until its time is over')
+  const { rows } = await locker.query('select count(*)::int as count from tasks')
+  t.same(rows, [{ count: users.length }], 'and each is done once')
+})
+
+t.test('on a distant database nobody is slow, though many share a connection', async (t) => {
+  const slow = new SlowUsers()
+  const FAR_MS = 120
+  for (let now = 0; now < 1000 * FAR_MS; now += FAR_MS) {
+    slow.record('first', { ms: FAR_MS, alone: true, quickBefore: -1, now })
+    for (let i = 0; i < 30; i++) slow.record('behind', { ms: 1, alone: false, quickBefore: -1, now })
+    if (slow.has('first')) return t.fail('a journey there and back counts as slow')
+  }
+  slow.record('other', { ms: 20 * FAR_MS, alone: false, quickBefore: -1, now: 0 })
+  t.ok(slow.has('other'), 'but who takes ten times as long is')
+})
+
+t.test('a write that lost its connection waits for a lock like any other', { skip }, async (t) => {
+  const url = await migratedUrl()
+  const proxy = await openProxy(t, url)
+  const database = await connect({ url: proxy.url })
+  t.teardown(() => database.close())
+  const app = await build(t, { database })
+  const ann = await identity()
+  const locker = new pg.Client({ connectionString: url })
+  await locker.connect()
+  t.teardown(() => locker.end())
+  const add = "insert into tasks (user_id, title) values ($1, 'x') returning id"
+  const { rows } = await locker.query(add, [ann.id])
+  await locker.query('begin')
+  await locker.query('select from tasks where user_id = $1 for update', [ann.id])
+  proxy.cutAfter(1) // while it is connected
+  const toggle = { method: 'PATCH', url: `/todos/${rows[0]?.id}/toggle`, headers: ann.headers } as const
+  const toggled = app.inject(toggle).then(({ statusCode }) => statusCode)
+  await sleep(500)
+  await locker.query('rollback')
+  t.equal(await toggled, 200)
+  t.equal(proxy.connections(), 2, 'the first connection was lost')
+})
+
+t.test('a long list whose turn does not come is refused', { skip }, async (t) => {
+  const url = await migratedUrl()
+  const database = await connect({ url })
+  t.teardown(() => database.close())
+  const app = await build(t, { database })
+  const users = await Promise.all(Array.from({ length: 20 }, () => identity()))
+  const locker = new pg.Client({ connectionString: url })
+  await locker.connect()
+  t.teardown(() => locker.end())
+  await locker.query('begin')
+  await locker.query('lock table tasks in access exclusive mode')
+  const answers = users.map(({ headers }) => app.inject({ url: '/todos?limit=1000', headers }))
+  const first = await Promise.race(answers)
+  t.match(first.json(), { status: 503, code: 'busy' }, 'one at the end is refused')
+  t.equal(first.headers['retry-after'], '1', 'and is told when to ask again')
+  await locker.query('rollback')
+  const statuses = (await Promise.all(answers)).map(({ statusCode }) => statusCode)
+  t.equal(statuses[0], 200, 'the one at the front is answered')
+  t.same(new Set(statuses), new Set([200, 503]), 'no other failure')
 })

@@ -2,8 +2,19 @@
 
 import { useActionState, useEffect, useRef, useState, useTransition } from 'react'
 import { Brand } from '@/components/brand'
-import { bodyOf, type Page, PAGE_SIZE, pageOf, sentenceOf, type Task } from '@/lib/tasks'
+import {
+  bodyOf,
+  type NewTask,
+  type Page,
+  PAGE_SIZE,
+  pageOf,
+  PRIORITIES,
+  sentenceOf,
+  type Task,
+} from '@/lib/tasks'
 import { authClient, forgetToken, tasks } from '@/lib/tasks.client'
+
+const EMPTY: NewTask = { title: '', priority: null, due_at: '', tags: [] }
 
 interface Props {
   user: { id: string; name: string }
@@ -17,6 +28,7 @@ export function TaskList({ user, first, firstFailure }: Props) {
   const [failure, setFailure] = useState(firstFailure)
   /** Said to people who cannot see the list change. */
   const [news, setNews] = useState('')
+  const [search, setSearch] = useState('')
   const heading = useRef<HTMLHeadingElement>(null)
   const field = useRef<HTMLInputElement>(null)
   // The user is in each path: should the session be another user's by now, taskward answers 403 and does nothing.
@@ -39,17 +51,25 @@ export function TaskList({ user, first, firstFailure }: Props) {
     }
   }
 
-  const [draft, add, adding] = useActionState(async (_: string, form: FormData) => {
-    const title = String(form.get('title'))
+  const [draft, add, adding] = useActionState(async (_: NewTask, form: FormData) => {
+    const text = (name: string) => String(form.get(name))
+    const body: NewTask = {
+      title: text('title'),
+      priority: PRIORITIES.find((priority) => priority === form.get('priority')) ?? null,
+      due_at: text('due'), // empty is none
+      tags: text('tags').split(','), // empty ones are dropped
+    }
     const task = await attempt(async () =>
-      bodyOf(await tasks.POST('/api/{user_id}/tasks', { params: { path }, body: { title } })),
+      bodyOf(await tasks.POST('/api/{user_id}/tasks', { params: { path }, body })),
     )
-    if (!task) return title // stays in the field
-    setPage(({ tasks, next }) => ({ tasks: [task, ...tasks], next }))
+    if (!task) return body // stays in the fields
+    // The new task may not be one of those that were searched for.
+    if (search) await show('')
+    else setPage(({ tasks, next }) => ({ tasks: [task, ...tasks], next }))
     setNews(`Added: ${task.title}`)
     field.current?.focus() // for the next one
-    return ''
-  }, '')
+    return EMPTY
+  }, EMPTY)
 
   async function toggle({ id, completed }: Task) {
     const task = await attempt(async () =>
@@ -75,15 +95,27 @@ export function TaskList({ user, first, firstFailure }: Props) {
     heading.current?.focus() // the button that had the focus is gone
   }
 
-  async function showMore() {
-    const more = await attempt(async () =>
+  const read = (search: string, cursor?: string) =>
+    attempt(async () =>
       pageOf(
         await tasks.GET('/api/{user_id}/tasks', {
-          params: { path, query: { limit: PAGE_SIZE, cursor: page.next } },
+          params: { path, query: { limit: PAGE_SIZE, cursor, ...(search && { search }) } },
         }),
       ),
     )
+
+  async function showMore() {
+    const more = await read(search, page.next)
     if (more) setPage(({ tasks }) => ({ tasks: [...tasks, ...more.tasks], next: more.next }))
+  }
+
+  /** Tasks with these words, or all. */
+  async function show(words: string) {
+    const found = await read(words)
+    if (!found) return
+    setSearch(words)
+    setPage(found)
+    setNews(words ? `Found: ${found.tasks.length}${found.next ? ' or more' : ''}` : 'All tasks')
   }
 
   async function signOut() {
@@ -115,7 +147,7 @@ export function TaskList({ user, first, firstFailure }: Props) {
             ref={field}
             name="title"
             placeholder="What needs doing?"
-            defaultValue={draft}
+            defaultValue={draft.title}
             maxLength={255}
             autoComplete="off"
             required
@@ -123,7 +155,54 @@ export function TaskList({ user, first, firstFailure }: Props) {
           <button className="primary" disabled={adding}>
             Add
           </button>
+          <div className="more">
+            <label>
+              Priority
+              <select key={draft.priority} name="priority" defaultValue={draft.priority ?? ''}>
+                <option value="">none</option>
+                {PRIORITIES.map((priority) => (
+                  <option key={priority}>{priority}</option>
+                ))}
+              </select>
+            </label>
+            <label>
+              Due
+              <input
+                type="date"
+                name="due"
+                min="1970-01-01"
+                max="9999-12-31"
+                defaultValue={draft.due_at ?? ''}
+              />
+            </label>
+            <label>
+              Tags
+              <input
+                name="tags"
+                placeholder="home, urgent"
+                defaultValue={draft.tags?.join() ?? ''}
+                autoComplete="off"
+              />
+            </label>
+          </div>
         </form>
+        <search>
+          <form action={(form) => show(String(form.get('search')).trim())} className="find">
+            <label htmlFor="search" className="unseen">
+              Search
+            </label>
+            <input
+              key={search}
+              id="search"
+              type="search"
+              name="search"
+              defaultValue={search}
+              maxLength={200}
+              placeholder="Search"
+            />
+            <button>Search</button>
+          </form>
+        </search>
         <p role="alert" className="failure">
           {failure}
         </p>
@@ -137,7 +216,11 @@ export function TaskList({ user, first, firstFailure }: Props) {
             ))}
           </ul>
         ) : (
-          !failure && <p className="empty card">Nothing to do. Add your first task above.</p>
+          !failure && (
+            <p className="empty card">
+              {search ? `No task has “${search}” in it.` : 'Nothing to do. Add your first task above.'}
+            </p>
+          )
         )}
         {page.next && <button onClick={showMore}>Show more</button>}
       </main>
@@ -163,12 +246,36 @@ function Item({ task, toggle, remove }: ItemProps) {
         <input type="checkbox" checked={task.completed} onChange={once(toggle)} />
         <span>{task.title}</span>
       </label>
+      <Details task={task} />
       <button className="delete" aria-label={`Delete ${task.title}`} onClick={once(remove)}>
         <svg viewBox="0 0 20 20" aria-hidden="true">
           <path d="M5 5l10 10M15 5 5 15" />
         </svg>
       </button>
     </li>
+  )
+}
+
+function Details({ task: { priority, due_at, tags, completed } }: { task: Task }) {
+  if (!priority && !due_at && tags.length === 0) return null
+  // A day was sent, which is its midnight in UTC: so it is read, whatever the zone of this browser.
+  // Late is when the day is over. taskward's `overdue` begins with the day, as its midnight is the due time.
+  const day = due_at?.slice(0, 10)
+  const isLate = day !== undefined && !completed && day < new Date().toISOString().slice(0, 10)
+  return (
+    <p className="details">
+      {priority && <span className={`priority ${priority}`}>{priority}</span>}
+      {day && (
+        <time dateTime={day} className={isLate ? 'late' : undefined} suppressHydrationWarning>
+          {isLate ? 'overdue' : 'due'} {day}
+        </time>
+      )}
+      {tags.map((tag) => (
+        <span key={tag} className="tag">
+          {tag}
+        </span>
+      ))}
+    </p>
   )
 }
 

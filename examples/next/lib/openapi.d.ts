@@ -68,7 +68,7 @@ export interface paths {
         post?: never;
         /**
          * Delete the user and everything stored about them
-         * @description Their tasks and, for a local account, the account and its refresh tokens. This cannot be undone.
+         * @description Their tasks and, for a local account, the account and its refresh tokens. This cannot be undone. After a 503, send it again with the same token: it goes on.
          */
         delete: operations["deleteMe"];
         options?: never;
@@ -119,11 +119,30 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List tasks, newest first */
+        /** List tasks, newest first unless sorted */
         get: operations["listTasks"];
         put?: never;
         /** Create a task */
         post: operations["createTask"];
+        /** Delete all tasks that one or more filters choose */
+        delete: operations["deleteTasks"];
+        options?: never;
+        head?: never;
+        /** Change the fields sent of all tasks that one or more filters choose */
+        patch: operations["updateTasks"];
+        trace?: never;
+    };
+    "/todos/bulk": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Create up to 1,000 tasks, or none of them */
+        post: operations["createTasks"];
         delete?: never;
         options?: never;
         head?: never;
@@ -137,8 +156,24 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Count tasks by state */
+        /** Count tasks by state and priority */
         get: operations["getTaskStats"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/todos/statistics": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
         put?: never;
         post?: never;
         delete?: never;
@@ -165,6 +200,22 @@ export interface paths {
         head?: never;
         /** Change the fields sent */
         patch: operations["updateTask"];
+        trace?: never;
+    };
+    "/todos/{id}/status": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
         trace?: never;
     };
     "/todos/{id}/toggle": {
@@ -208,11 +259,30 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List tasks, newest first */
+        /** List tasks, newest first unless sorted */
         get: operations["listTasksOf"];
         put?: never;
         /** Create a task */
         post: operations["createTaskOf"];
+        /** Delete all tasks that one or more filters choose */
+        delete: operations["deleteTasksOf"];
+        options?: never;
+        head?: never;
+        /** Change the fields sent of all tasks that one or more filters choose */
+        patch: operations["updateTasksOf"];
+        trace?: never;
+    };
+    "/api/{user_id}/tasks/bulk": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Create up to 1,000 tasks, or none of them */
+        post: operations["createTasksOf"];
         delete?: never;
         options?: never;
         head?: never;
@@ -226,8 +296,24 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Count tasks by state */
+        /** Count tasks by state and priority */
         get: operations["getTaskStatsOf"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/{user_id}/tasks/statistics": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
         put?: never;
         post?: never;
         delete?: never;
@@ -254,6 +340,22 @@ export interface paths {
         head?: never;
         /** Change the fields sent */
         patch: operations["updateTaskOf"];
+        trace?: never;
+    };
+    "/api/{user_id}/tasks/{id}/status": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
         trace?: never;
     };
     "/api/{user_id}/tasks/{id}/toggle": {
@@ -306,6 +408,22 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/user/{user_id}/tasks/bulk": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/user/{user_id}/tasks/stats": {
         parameters: {
             query?: never;
@@ -322,7 +440,39 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/user/{user_id}/tasks/statistics": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/user/{user_id}/tasks/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/user/{user_id}/tasks/{id}/status": {
         parameters: {
             query?: never;
             header?: never;
@@ -386,6 +536,22 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/tasks/bulk": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/tasks/stats": {
         parameters: {
             query?: never;
@@ -402,7 +568,39 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/tasks/statistics": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/tasks/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/tasks/{id}/status": {
         parameters: {
             query?: never;
             header?: never;
@@ -466,6 +664,22 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/todos/bulk": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/todos/stats": {
         parameters: {
             query?: never;
@@ -482,7 +696,39 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/todos/statistics": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/todos/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/todos/{id}/status": {
         parameters: {
             query?: never;
             header?: never;
@@ -515,6 +761,390 @@ export interface paths {
         trace?: never;
     };
     "/api/todos/{id}/complete": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/tasks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/tasks/bulk": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/tasks/stats": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/tasks/statistics": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/tasks/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/tasks/{id}/status": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/tasks/{id}/toggle": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/tasks/{id}/complete": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/tasks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/tasks/bulk": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/tasks/stats": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/tasks/statistics": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/tasks/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/tasks/{id}/status": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/tasks/{id}/toggle": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/tasks/{id}/complete": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/{user_id}/tasks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/{user_id}/tasks/bulk": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/{user_id}/tasks/stats": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/{user_id}/tasks/statistics": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/{user_id}/tasks/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/{user_id}/tasks/{id}/status": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/{user_id}/tasks/{id}/toggle": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/{user_id}/tasks/{id}/complete": {
         parameters: {
             query?: never;
             header?: never;
@@ -577,6 +1207,106 @@ export interface components {
             /** @description With status 401, and only where NODE_ENV is development: why the token was refused */
             hint?: string;
         };
+        /** ImportedTask */
+        ImportedTask: {
+            /**
+             * Format: text
+             * @description 1–255 characters, not all blank
+             * @example Buy milk
+             */
+            title: string;
+            /**
+             * Format: text
+             * @example Two litres
+             * @example null
+             */
+            description?: string | null;
+            /** @example false */
+            completed?: boolean;
+            /**
+             * @description null or empty: none
+             * @example high
+             * @example null
+             * @enum {string|null}
+             */
+            priority?: "low" | "medium" | "high" | "" | null;
+            /**
+             * Format: instant
+             * @description RFC 3339 with an offset, or a date, which is its midnight in UTC; null or empty: none. Kept in milliseconds
+             * @example 2026-12-01
+             * @example 2026-12-01T17:00:00+02:00
+             * @example null
+             */
+            due_at?: string | null;
+            /**
+             * @description Up to 20 of 1–50 characters. Those that differ by case or blanks around them are one
+             * @example [
+             *       "home",
+             *       "Urgent"
+             *     ]
+             * @example []
+             */
+            tags?: string[] | null;
+            /** @description Ignored but for the order: it gets a new one */
+            id?: unknown;
+            /** @description Ignored */
+            user_id?: unknown;
+            /** @description Ignored */
+            created_at?: unknown;
+            /** @description Ignored */
+            updated_at?: unknown;
+            /** @description Ignored */
+            version?: unknown;
+        };
+        /** StoredTask */
+        StoredTask: {
+            /** @example 1 */
+            id: number;
+            /** @example rMGRY14tPdnDx0704nNR7CJ98OadRhdg */
+            user_id: string;
+            /** @example Buy milk */
+            title: string;
+            /**
+             * @example Two litres
+             * @example null
+             */
+            description: string | null;
+            /** @example false */
+            completed: boolean;
+            /**
+             * @example high
+             * @example null
+             * @enum {string|null}
+             */
+            priority: "low" | "medium" | "high" | null;
+            /**
+             * Format: date-time
+             * @description When it is due (UTC)
+             * @example 2026-12-01T00:00:00.000Z
+             * @example null
+             */
+            due_at: string | null;
+            /**
+             * @example [
+             *       "home",
+             *       "Urgent"
+             *     ]
+             * @example []
+             */
+            tags: string[];
+            /**
+             * Format: date-time
+             * @description When it was created (UTC)
+             * @example 2026-01-31T09:30:00.000Z
+             */
+            created_at: string;
+            /**
+             * Format: date-time
+             * @description When it was last changed (UTC)
+             * @example 2026-01-31T09:30:00.000Z
+             */
+            updated_at: string;
+        };
         /** Task */
         Task: {
             /** @example 1 */
@@ -593,6 +1323,27 @@ export interface components {
             /** @example false */
             completed: boolean;
             /**
+             * @example high
+             * @example null
+             * @enum {string|null}
+             */
+            priority: "low" | "medium" | "high" | null;
+            /**
+             * Format: date-time
+             * @description When it is due (UTC)
+             * @example 2026-12-01T00:00:00.000Z
+             * @example null
+             */
+            due_at: string | null;
+            /**
+             * @example [
+             *       "home",
+             *       "Urgent"
+             *     ]
+             * @example []
+             */
+            tags: string[];
+            /**
              * Format: date-time
              * @description When it was created (UTC)
              * @example 2026-01-31T09:30:00.000Z
@@ -604,6 +1355,21 @@ export interface components {
              * @example 2026-01-31T09:30:00.000Z
              */
             updated_at: string;
+        };
+        /** Affected */
+        Affected: {
+            /**
+             * @description How many
+             * @example 2
+             */
+            count: number;
+            /**
+             * @description Of the ids sent, those of which there is no such task, or no such task of this user
+             * @example [
+             *       7
+             *     ]
+             */
+            missing: number[];
         };
         /** Export */
         Export: {
@@ -619,7 +1385,7 @@ export interface components {
                 /** Format: date-time */
                 created_at?: string;
             } | null;
-            tasks: components["schemas"]["Task"][];
+            tasks: components["schemas"]["StoredTask"][];
         };
         /**
          * DeleteAccount
@@ -641,7 +1407,17 @@ export interface components {
             /** @enum {string} */
             message: "Account deleted successfully";
         };
-        /** NewTask */
+        /**
+         * NewTask
+         * @example {
+         *       "title": "Buy milk",
+         *       "description": "Two litres",
+         *       "priority": "high",
+         *       "tags": [
+         *         "home"
+         *       ]
+         *     }
+         */
         NewTask: {
             /**
              * Format: text
@@ -657,24 +1433,51 @@ export interface components {
             description?: string | null;
             /** @example false */
             completed?: boolean;
-        };
-        /** TaskStats */
-        TaskStats: {
-            /** @example 4 */
-            total: number;
-            /** @example 1 */
-            completed: number;
-            /** @example 3 */
-            pending: number;
             /**
-             * @description Percent, two decimals; 0 for no tasks
-             * @example 25
+             * @description null or empty: none
+             * @example high
+             * @example null
+             * @enum {string|null}
              */
-            completion_rate: number;
+            priority?: "low" | "medium" | "high" | "" | null;
+            /**
+             * Format: instant
+             * @description RFC 3339 with an offset, or a date, which is its midnight in UTC; null or empty: none. Kept in milliseconds
+             * @example 2026-12-01
+             * @example 2026-12-01T17:00:00+02:00
+             * @example null
+             */
+            due_at?: string | null;
+            /**
+             * @description Up to 20 of 1–50 characters. Those that differ by case or blanks around them are one
+             * @example [
+             *       "home",
+             *       "Urgent"
+             *     ]
+             * @example []
+             */
+            tags?: string[] | null;
         };
+        /**
+         * NewTasks
+         * @description New tasks, or `{"tasks": […]}`, such as an export. Those with an id are made in the order of their ids
+         * @example [
+         *       {
+         *         "title": "Buy milk"
+         *       },
+         *       {
+         *         "title": "Call Bob",
+         *         "priority": "high"
+         *       }
+         *     ]
+         */
+        NewTasks: components["schemas"]["ImportedTask"][];
         /**
          * TaskChange
          * @description Only the fields sent are changed
+         * @example {
+         *       "completed": true
+         *     }
          */
         TaskChange: {
             /**
@@ -691,6 +1494,59 @@ export interface components {
             description?: string | null;
             /** @example false */
             completed?: boolean;
+            /**
+             * @description null or empty: none
+             * @example high
+             * @example null
+             * @enum {string|null}
+             */
+            priority?: "low" | "medium" | "high" | "" | null;
+            /**
+             * Format: instant
+             * @description RFC 3339 with an offset, or a date, which is its midnight in UTC; null or empty: none. Kept in milliseconds
+             * @example 2026-12-01
+             * @example 2026-12-01T17:00:00+02:00
+             * @example null
+             */
+            due_at?: string | null;
+            /**
+             * @description Up to 20 of 1–50 characters. Those that differ by case or blanks around them are one
+             * @example [
+             *       "home",
+             *       "Urgent"
+             *     ]
+             * @example []
+             */
+            tags?: string[] | null;
+        };
+        /** TaskStats */
+        TaskStats: {
+            /** @example 4 */
+            total: number;
+            /** @example 1 */
+            completed: number;
+            /** @example 3 */
+            pending: number;
+            /**
+             * @description Percent, two decimals; 0 for no tasks
+             * @example 25
+             */
+            completion_rate: number;
+            /**
+             * @description Not completed, and due before now
+             * @example 1
+             */
+            overdue: number;
+            by_priority: {
+                /** @example 0 */
+                low: number;
+                /** @example 1 */
+                medium: number;
+                /** @example 2 */
+                high: number;
+                /** @example 1 */
+                none: number;
+            };
         };
         /** Deleted */
         Deleted: {
@@ -1130,28 +1986,30 @@ export interface operations {
             query?: {
                 /** @description Tasks to skip */
                 skip?: number;
-                /** @description The same */
-                offset?: number;
-                /** @description Skips the pages of `limit` tasks before this one */
-                page?: number;
                 /** @description Tasks in one answer */
                 limit?: number;
-                /** @description The end of the previous page, from its Link header */
+                /** @description From the Link header of the page before */
                 cursor?: string;
-                /** @description Only tasks with this state; goes before `status` */
+                /** @description Only tasks with this state; takes precedence over `status` */
                 completed?: boolean;
-                /** @description Only tasks with this state */
-                status?: "all" | "pending" | "completed";
-                /** @description The same, where `status` is not sent */
-                status_filter?: "all" | "pending" | "completed";
-                /** @description The order there is: by creation */
-                sort?: "created_at" | "created";
-                /** @description The same */
-                sort_by?: "created_at" | "created";
-                /** @description The order there is: newest first */
-                order?: "desc";
-                /** @description Empty: tasks cannot be searched */
+                /** @description Only tasks of this priority */
+                priority?: "" | "all" | "low" | "medium" | "high";
+                /** @description Only tasks with this tag, in upper or lower case */
+                tag?: string;
+                /** @description Only tasks due before this; a date is its midnight in UTC */
+                due_before?: string;
+                /** @description Only tasks due after this */
+                due_after?: string;
+                /** @description Only tasks that are due before now and not completed; `false`: the others */
+                overdue?: boolean;
+                /** @description Only tasks with each of these words, up to 10, in title or description; signs stand for themselves */
                 search?: string;
+                /** @description Only these tasks: up to 1,000 ids, with commas between them */
+                ids?: string;
+                /** @description What they are sorted by; tasks without a value come last */
+                sort?: "created_at" | "created" | "updated_at" | "updated" | "due_at" | "due_date" | "priority" | "title";
+                /** @description Default: `asc` for `due_at` and `title`, else `desc` */
+                order?: "asc" | "desc";
                 /** @description Ask for X-Total-Count; so does `Prefer: count=exact` */
                 count?: boolean;
             };
@@ -1226,6 +2084,156 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Task"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            408: components["responses"]["RequestTimeout"];
+            413: components["responses"]["PayloadTooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            417: components["responses"]["ExpectationFailed"];
+            422: components["responses"]["UnprocessableEntity"];
+            429: components["responses"]["TooManyRequests"];
+            431: components["responses"]["RequestHeaderFieldsTooLarge"];
+            500: components["responses"]["InternalServerError"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    deleteTasks: {
+        parameters: {
+            query?: {
+                /** @description Only tasks with this state; takes precedence over `status` */
+                completed?: boolean;
+                /** @description Only tasks of this priority */
+                priority?: "" | "all" | "low" | "medium" | "high";
+                /** @description Only tasks with this tag, in upper or lower case */
+                tag?: string;
+                /** @description Only tasks due before this; a date is its midnight in UTC */
+                due_before?: string;
+                /** @description Only tasks due after this */
+                due_after?: string;
+                /** @description Only tasks that are due before now and not completed; `false`: the others */
+                overdue?: boolean;
+                /** @description Only tasks with each of these words, up to 10, in title or description; signs stand for themselves */
+                search?: string;
+                /** @description Only these tasks: up to 1,000 ids, with commas between them */
+                ids?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description How many tasks it was done to */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Affected"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            408: components["responses"]["RequestTimeout"];
+            413: components["responses"]["PayloadTooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            417: components["responses"]["ExpectationFailed"];
+            422: components["responses"]["UnprocessableEntity"];
+            429: components["responses"]["TooManyRequests"];
+            431: components["responses"]["RequestHeaderFieldsTooLarge"];
+            500: components["responses"]["InternalServerError"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    updateTasks: {
+        parameters: {
+            query?: {
+                /** @description Only tasks with this state; takes precedence over `status` */
+                completed?: boolean;
+                /** @description Only tasks of this priority */
+                priority?: "" | "all" | "low" | "medium" | "high";
+                /** @description Only tasks with this tag, in upper or lower case */
+                tag?: string;
+                /** @description Only tasks due before this; a date is its midnight in UTC */
+                due_before?: string;
+                /** @description Only tasks due after this */
+                due_after?: string;
+                /** @description Only tasks that are due before now and not completed; `false`: the others */
+                overdue?: boolean;
+                /** @description Only tasks with each of these words, up to 10, in title or description; signs stand for themselves */
+                search?: string;
+                /** @description Only these tasks: up to 1,000 ids, with commas between them */
+                ids?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TaskChange"];
+            };
+        };
+        responses: {
+            /** @description How many tasks it was done to */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Affected"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            408: components["responses"]["RequestTimeout"];
+            413: components["responses"]["PayloadTooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            417: components["responses"]["ExpectationFailed"];
+            422: components["responses"]["UnprocessableEntity"];
+            429: components["responses"]["TooManyRequests"];
+            431: components["responses"]["RequestHeaderFieldsTooLarge"];
+            500: components["responses"]["InternalServerError"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    createTasks: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewTasks"];
+            };
+        };
+        responses: {
+            /** @description The new tasks, in the order of their ids */
+            201: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Task"][];
                 };
             };
             400: components["responses"]["BadRequest"];
@@ -1608,28 +2616,30 @@ export interface operations {
             query?: {
                 /** @description Tasks to skip */
                 skip?: number;
-                /** @description The same */
-                offset?: number;
-                /** @description Skips the pages of `limit` tasks before this one */
-                page?: number;
                 /** @description Tasks in one answer */
                 limit?: number;
-                /** @description The end of the previous page, from its Link header */
+                /** @description From the Link header of the page before */
                 cursor?: string;
-                /** @description Only tasks with this state; goes before `status` */
+                /** @description Only tasks with this state; takes precedence over `status` */
                 completed?: boolean;
-                /** @description Only tasks with this state */
-                status?: "all" | "pending" | "completed";
-                /** @description The same, where `status` is not sent */
-                status_filter?: "all" | "pending" | "completed";
-                /** @description The order there is: by creation */
-                sort?: "created_at" | "created";
-                /** @description The same */
-                sort_by?: "created_at" | "created";
-                /** @description The order there is: newest first */
-                order?: "desc";
-                /** @description Empty: tasks cannot be searched */
+                /** @description Only tasks of this priority */
+                priority?: "" | "all" | "low" | "medium" | "high";
+                /** @description Only tasks with this tag, in upper or lower case */
+                tag?: string;
+                /** @description Only tasks due before this; a date is its midnight in UTC */
+                due_before?: string;
+                /** @description Only tasks due after this */
+                due_after?: string;
+                /** @description Only tasks that are due before now and not completed; `false`: the others */
+                overdue?: boolean;
+                /** @description Only tasks with each of these words, up to 10, in title or description; signs stand for themselves */
                 search?: string;
+                /** @description Only these tasks: up to 1,000 ids, with commas between them */
+                ids?: string;
+                /** @description What they are sorted by; tasks without a value come last */
+                sort?: "created_at" | "created" | "updated_at" | "updated" | "due_at" | "due_date" | "priority" | "title";
+                /** @description Default: `asc` for `due_at` and `title`, else `desc` */
+                order?: "asc" | "desc";
                 /** @description Ask for X-Total-Count; so does `Prefer: count=exact` */
                 count?: boolean;
             };
@@ -1712,6 +2722,171 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Task"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            408: components["responses"]["RequestTimeout"];
+            413: components["responses"]["PayloadTooLarge"];
+            414: components["responses"]["URITooLong"];
+            415: components["responses"]["UnsupportedMediaType"];
+            417: components["responses"]["ExpectationFailed"];
+            422: components["responses"]["UnprocessableEntity"];
+            429: components["responses"]["TooManyRequests"];
+            431: components["responses"]["RequestHeaderFieldsTooLarge"];
+            500: components["responses"]["InternalServerError"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    deleteTasksOf: {
+        parameters: {
+            query?: {
+                /** @description Only tasks with this state; takes precedence over `status` */
+                completed?: boolean;
+                /** @description Only tasks of this priority */
+                priority?: "" | "all" | "low" | "medium" | "high";
+                /** @description Only tasks with this tag, in upper or lower case */
+                tag?: string;
+                /** @description Only tasks due before this; a date is its midnight in UTC */
+                due_before?: string;
+                /** @description Only tasks due after this */
+                due_after?: string;
+                /** @description Only tasks that are due before now and not completed; `false`: the others */
+                overdue?: boolean;
+                /** @description Only tasks with each of these words, up to 10, in title or description; signs stand for themselves */
+                search?: string;
+                /** @description Only these tasks: up to 1,000 ids, with commas between them */
+                ids?: string;
+            };
+            header?: never;
+            path: {
+                /** @description The token's own user; another is 403 */
+                user_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description How many tasks it was done to */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Affected"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            408: components["responses"]["RequestTimeout"];
+            413: components["responses"]["PayloadTooLarge"];
+            414: components["responses"]["URITooLong"];
+            415: components["responses"]["UnsupportedMediaType"];
+            417: components["responses"]["ExpectationFailed"];
+            422: components["responses"]["UnprocessableEntity"];
+            429: components["responses"]["TooManyRequests"];
+            431: components["responses"]["RequestHeaderFieldsTooLarge"];
+            500: components["responses"]["InternalServerError"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    updateTasksOf: {
+        parameters: {
+            query?: {
+                /** @description Only tasks with this state; takes precedence over `status` */
+                completed?: boolean;
+                /** @description Only tasks of this priority */
+                priority?: "" | "all" | "low" | "medium" | "high";
+                /** @description Only tasks with this tag, in upper or lower case */
+                tag?: string;
+                /** @description Only tasks due before this; a date is its midnight in UTC */
+                due_before?: string;
+                /** @description Only tasks due after this */
+                due_after?: string;
+                /** @description Only tasks that are due before now and not completed; `false`: the others */
+                overdue?: boolean;
+                /** @description Only tasks with each of these words, up to 10, in title or description; signs stand for themselves */
+                search?: string;
+                /** @description Only these tasks: up to 1,000 ids, with commas between them */
+                ids?: string;
+            };
+            header?: never;
+            path: {
+                /** @description The token's own user; another is 403 */
+                user_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TaskChange"];
+            };
+        };
+        responses: {
+            /** @description How many tasks it was done to */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Affected"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            408: components["responses"]["RequestTimeout"];
+            413: components["responses"]["PayloadTooLarge"];
+            414: components["responses"]["URITooLong"];
+            415: components["responses"]["UnsupportedMediaType"];
+            417: components["responses"]["ExpectationFailed"];
+            422: components["responses"]["UnprocessableEntity"];
+            429: components["responses"]["TooManyRequests"];
+            431: components["responses"]["RequestHeaderFieldsTooLarge"];
+            500: components["responses"]["InternalServerError"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    createTasksOf: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The token's own user; another is 403 */
+                user_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewTasks"];
+            };
+        };
+        responses: {
+            /** @description The new tasks, in the order of their ids */
+            201: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Task"][];
                 };
             };
             400: components["responses"]["BadRequest"];

@@ -2,6 +2,9 @@
 import type { components } from './openapi'
 
 export type Task = components['schemas']['Task']
+export type NewTask = components['schemas']['NewTask']
+
+export const PRIORITIES = ['low', 'medium', 'high'] as const
 
 export const PAGE_SIZE = 50
 
