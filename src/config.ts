@@ -1,8 +1,17 @@
 import envSchema from 'env-schema'
-import proxyAddr from '@fastify/proxy-addr'
 import { Env } from '../schemas/env.ts'
 import { parseHosts } from './database/index.ts'
 import { parseOrigins } from './origins.ts'
+import {
+  checkDatabaseUrl,
+  checkMetricsToken,
+  checkRedisUrl,
+  checkSecret,
+  parseAddressHeader,
+  parseHttpUrl,
+  parseProxies,
+  splitSecrets,
+} from './variables.ts'
 
 /** The environment, validated and parsed. */
 export interface Config extends Env {
@@ -47,23 +56,6 @@ export class ConfigError extends Error {
     super(faults.join('\n'))
   }
 }
-
-const MIN_SECRET_BYTES = 32
-const MIN_DISTINCT_CHARACTERS = 10
-// Parts of secrets that anyone can look up: Better Auth's default, and those of tutorials and templates.
-const EXAMPLE_SECRETS = [
-  /better-auth-secret-1234/i, // Better Auth's default
-  /09d25e094faa6ca2556c/i, // FastAPI's tutorial
-  /a-string-secret/i, // jwt.io
-  /supersecret|super[-_]secret/i,
-  /change[-_ ]?(me|this|in[-_ ]prod)/i,
-  /replace[-_ ]?(me|this)/i,
-  /your[-_ ].*(secret|key)/i,
-  /(secret|jwt)[-_ ]?key[-_ ]?(here|for)/i,
-  /example|placeholder/i,
-  /at[-_ ]?least|min(imum)?[-_ ]?32/i,
-  /0123456789abcdef0123|1234567890123456/i,
-]
 
 /** The faults found so far, one sentence each. */
 class Faults {
@@ -252,95 +244,10 @@ function interpretTelemetry(env: Env, faults: Faults): Partial<Config> {
   return {}
 }
 
-/** `2:new,1:old`, as Better Auth writes it, or `new,old`. */
-function splitSecrets(list = ''): string[] {
-  const secrets = list.split(',').map((entry) => entry.trim().replace(/^\d+:/, ''))
-  if (list && secrets.some((secret) => secret === '')) throw new Error('has an empty entry')
-  return list ? secrets : []
-}
-
-function checkSecret(secret: string): string {
-  const bytes = Buffer.byteLength(secret)
-  const make = 'Make one with: openssl rand -base64 32'
-  if (bytes < MIN_SECRET_BYTES)
-    throw new Error(`is ${bytes} bytes long, at least ${MIN_SECRET_BYTES} are needed. ${make}`)
-  if (
-    EXAMPLE_SECRETS.some((example) => example.test(secret)) ||
-    new Set(secret).size < MIN_DISTINCT_CHARACTERS
-  ) {
-    throw new Error(`is an example or easy to guess, so anyone could sign tokens. ${make}`)
-  }
-  return secret
-}
-
-function checkMetricsToken(token: string | undefined): void {
-  // What a bearer token may consist of (RFC 6750, 2.1).
-  if (token !== undefined && !/^[\w.~+/-]{16,}=*$/.test(token)) {
-    throw new Error(
-      'is not 16 or more letters, digits and -._~+/ alone. Make one with: openssl rand -base64 24',
-    )
-  }
-}
-
-function parseHttpUrl(text: string | undefined): URL | undefined {
-  if (text === undefined) return undefined
-  const url = URL.parse(text)
-  if (!url || !/^https?:$/.test(url.protocol) || !url.host) {
-    throw new Error('is not an http(s) address, such as https://app.example.com')
-  }
-  if (url.username || url.password) throw new Error('has a user name in it')
-  return url
-}
-
 /** As in Better Auth: /api/auth, unless the address has a path. */
 function jwksOf(authUrl: URL): URL {
   const path = authUrl.pathname.replace(/\/+$/, '') || '/api/auth'
   return new URL(`${authUrl.origin}${path}/jwks`)
-}
-
-function parseProxies(list = ''): Config['isTrustedProxy'] {
-  const proxies = list.split(',').map((proxy) => proxy.trim())
-  if (list && proxies.some((proxy) => proxy === '' || /^(\d+|true|false)$/.test(proxy))) {
-    throw new Error(
-      'is not a list of addresses or networks, such as 10.0.0.0/8: a number of proxies is not enough',
-    )
-  }
-  try {
-    return proxyAddr.compile(list ? proxies : [])
-  } catch (error) {
-    const { message } = error as Error
-    throw new Error(`is not a list of addresses or networks, such as 10.0.0.0/8 (${message})`, {
-      cause: error,
-    })
-  }
-}
-
-function parseAddressHeader(text: string | undefined): string | undefined {
-  const name = text?.trim().toLowerCase()
-  if (name && !/^[\w!#$%&'*+.^`|~-]+$/.test(name))
-    throw new Error('is not the name of a header, such as x-real-ip')
-  if (name && /^(x-)?forwarded(-for)?$/.test(name))
-    throw new Error(
-      'names a header with a list of addresses: name one with a single address, such as x-real-ip',
-    )
-  return name
-}
-
-function checkRedisUrl(text: string | undefined): void {
-  if (text !== undefined && !/^rediss?:$/.test(URL.parse(text)?.protocol ?? '')) {
-    throw new Error('is not redis://HOST:PORT or rediss://HOST:PORT')
-  }
-}
-
-/** @throws Error with one sentence */
-function checkDatabaseUrl(text: string | undefined): void {
-  if (text === undefined || /^pglite:.+$/.test(text)) return
-  const [first = ''] = parseHosts(text).urls
-  if (!/^postgres(ql)?:$/.test(URL.parse(first)?.protocol ?? '')) {
-    throw new Error(
-      'is neither postgres://USER:PASSWORD@HOST/DATABASE nor pglite:DIRECTORY nor pglite:memory',
-    )
-  }
 }
 
 function ownerOf(databaseUrl: string, ownerUrl: string | undefined): OwnerConnection {
