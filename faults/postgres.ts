@@ -32,7 +32,7 @@ export class Postgres {
     server.#own()
     const made = spawnSync(
       initdb,
-      ['-D', folder, '-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--no-locale'],
+      ['-D', folder, '-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--locale=C.UTF-8'],
       {
         cwd: folder,
         encoding: 'utf8',

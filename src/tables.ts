@@ -84,6 +84,7 @@ export const { claimOwners, isolation, protect, sharedStatement, statement } = i
     idempotency_keys: { key: 'key' },
   },
   shared: { accounts: true, refresh_tokens: true },
+  functions: ['task_priority'], // a type
 })
 
 export type Mine = MineOf<OwnedTables>

@@ -5,7 +5,8 @@ import type { Given } from './isolation/index.ts'
 import { validationFailed } from './problem.ts'
 
 // What tasks may be chosen by, each said once: its parameter in the query, what is made of that, and its condition.
-// Every statement that chooses has all conditions; one whose value is not given holds for each row.
+// Every statement that chooses has all conditions; one whose value is not given holds for each row. On Citus, a change
+// may apply no stable function to a column, such as a cast to text or concat_ws(), and none inside coalesce().
 
 /** A parameter, and its value; undefined, as if it was not sent. */
 interface Parameter<Schema extends TSchema, Value> {
@@ -15,7 +16,7 @@ interface Parameter<Schema extends TSchema, Value> {
 interface Filter<Schema extends TSchema, Value> extends Parameter<Schema, Value> {
   /** Other parameters for the same, as front ends have them: the first that is sent counts. */
   aliases?: Record<string, Parameter<any, Value>>
-  type: 'boolean' | 'text' | 'text[]' | 'bigint[]' | 'timestamptz'
+  type: 'boolean' | 'text' | 'task_priority' | 'text[]' | 'bigint[]' | 'timestamptz'
   where: (value: Expression<Value>) => RawBuilder<boolean>
 }
 const filter = <Schema extends TSchema, Value = Static<Schema>>(options: Filter<Schema, Value>) => options
@@ -58,7 +59,7 @@ function patterns(text: string): string[] | undefined {
 }
 
 /** Due before now, and not completed. */
-export const isOverdue = sql<boolean>`(not completed and coalesce(due_at < now(), false))`
+export const isOverdue = sql<boolean>`(not completed and due_at is not null and due_at < now())`
 
 const filters = {
   completed: filter({
@@ -73,14 +74,14 @@ const filters = {
   priority: filter({
     parameter: oneOf(['', 'all', ...PRIORITIES], 'Only tasks of this priority'),
     value: (sent): string | undefined => (sent === 'all' ? undefined : sent || undefined),
-    type: 'text',
-    where: (value) => sql`priority::text = ${value}`,
+    type: 'task_priority',
+    where: (value) => sql`priority = ${value}`,
   }),
   tag: filter({
     ...tag('Only tasks with this tag, in upper or lower case'),
     aliases: { tags: tag('The same: one tag') },
     type: 'text',
-    where: (value) => sql`lower(${value}) = any(lower(tags::text)::text[])`,
+    where: (value) => sql`exists (select from unnest(tags) as tag where lower(tag) = lower(${value}))`,
   }),
   due_before: filter({
     ...moment('Only tasks due before this; a date is its midnight in UTC'),
@@ -107,7 +108,7 @@ const filters = {
     }),
     value: patterns,
     type: 'text[]',
-    where: (value) => sql`normalize(concat_ws(' ', title, description), nfkc) ilike all(${value})`,
+    where: (value) => sql`normalize(title || ' ' || coalesce(description, ''), nfkc) ilike all(${value})`,
   }),
   ids: filter({
     parameter: Type.String({

@@ -22,6 +22,8 @@ export async function distribute(
   const name = sql`quote_ident(${table}::text)`
   const { rows } = await sql`select from pg_dist_partition where logicalrelid = ${name}::regclass`.execute(db)
   if (rows.length > 0) return
+  // Made over several connections, the shards would keep a later migration in this transaction from making a type.
+  await sql`select set_config('citus.multi_shard_modify_mode', 'sequential', true)`.execute(db)
   await sql`
     select create_distributed_table(${name}, ${column}::text, colocate_with => coalesce((
       select logicalrelid::text from pg_dist_partition

@@ -32,7 +32,7 @@ export interface IsolateOptions<Principal, Owned, Shared> {
   owned: { [T in keyof Owned]: { key: keyof Owned[T] & string } }
   /** Tables that belong to nobody. */
   shared: { [T in keyof Shared]: true }
-  /** Functions that statements may call beyond the built-in ones: they must show no other owner's rows. */
+  /** Functions and types that statements may use beyond the built-in ones: they must show no other owner's rows. */
   functions?: readonly string[]
   /** Tables of other services in the same schema that happen to have an owner column. */
   foreign?: readonly string[]

@@ -135,7 +135,8 @@ t.test('each sort and order is total, with the tasks without last', async (t) =>
   await asRole(
     await database(),
     { user: id },
-    "update tasks set due_at = due_at + '0.000123 seconds', updated_at = updated_at + '0.0004 seconds' where id % 4 = 0 returning id",
+    `update tasks set due_at = (due_at at time zone 'UTC' + '0.000123 seconds') at time zone 'UTC',
+      updated_at = (updated_at at time zone 'UTC' + '0.0004 seconds') at time zone 'UTC' where id % 4 = 0 returning id`,
   )
   const rank = { low: 1, medium: 2, high: 3 }
   const by: Record<string, (task: Task) => string | number | null> = {
