@@ -253,15 +253,14 @@ export async function fuzzWire(options: WireOptions): Promise<WireResult> {
       ),
     )
     result.foreignTasks = rows[0]?.n ?? -1
-    const missing = await quiet.asLogin((db) =>
-      sql<{
-        n: number
-      }>`select count(*)::int as n from jsonb_to_recordset(${JSON.stringify(made)}::jsonb) as made(user_id text, id bigint)
-        where not exists (select from tasks where tasks.user_id = made.user_id and tasks.id = made.id)`.execute(
+    const kept = await quiet.asLogin((db) =>
+      sql<{ n: number }>`
+        select count(*)::int as n from tasks
+        join jsonb_to_recordset(${JSON.stringify(made)}::jsonb) as made(user_id text, id bigint) using (user_id, id)`.execute(
         db,
       ),
     )
-    result.lostTasks = missing.rows[0]?.n ?? -1
+    result.lostTasks = made.length - (kept.rows[0]?.n ?? 0)
   }
 
   async function ask(): Promise<void> {
