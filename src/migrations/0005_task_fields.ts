@@ -2,6 +2,8 @@ import { type Kysely, sql } from 'kysely'
 import { patiently } from './patiently.ts'
 
 export async function up(db: Kysely<any>): Promise<void> {
+  // What search does: PostgreSQL refuses it unless the encoding of the database is UTF8.
+  await sql`select normalize('', nfkc)`.execute(db)
   // In this order they are sorted.
   await sql`create type task_priority as enum ('low', 'medium', 'high')`.execute(db)
   // Reads and rewrites no row, however many there are: the defaults are constant, and the check is for new rows. In two

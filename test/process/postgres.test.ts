@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import pg from 'pg'
 import t from 'tap'
 import { identity } from '../helper/app.ts'
 import { CLI, fails, PASSWORD, PRODUCTION, run, runServer, start } from '../helper/child.ts'
@@ -27,6 +28,20 @@ t.test('a wrong database or user', { skip }, async (t) => {
   const sentence = /"taskward_no_such_\w+" does not exist.*DATABASE_URL/
   await fails(t, run(t, [CLI, 'migrate'], { DATABASE_URL: url.href }), sentence)
   await fails(t, runServer(t, { DATABASE_URL: url.href }), sentence)
+})
+
+t.test('a database of another encoding', { skip }, async (t) => {
+  const client = new pg.Client({ connectionString: process.env.TEST_DATABASE_URL })
+  await client.connect()
+  const name = `taskward_test_${process.pid}_ascii`
+  t.teardown(async () => {
+    await client.query(`drop database ${name} with (force)`)
+    await client.end()
+  })
+  await client.query(`create database ${name} encoding 'SQL_ASCII' locale 'C' template template0`)
+  const url = new URL(process.env.TEST_DATABASE_URL ?? '')
+  url.pathname = name
+  await fails(t, run(t, [CLI, 'migrate'], { DATABASE_URL: url.href }), /refused: .* encoding is UTF8/)
 })
 
 t.test('a database that comes up later, goes down and comes back', { skip }, async (t) => {
