@@ -40,6 +40,7 @@ export default {
       const release = nextRelease(tools)
       await sleep(2000)
       const code = await migrate(url, release)
+      if (code !== 0) return code // a deploy ends there
       for (const [i, port] of ports.entries()) {
         await sleep(2000)
         await instances[i]?.terminate()
@@ -49,7 +50,7 @@ export default {
       return code
     })
     const [added] = await server.query<{ n: string }>(
-      "select count(*) as n from information_schema.columns where table_name = 'tasks' and column_name = 'priority'",
+      "select count(*) as n from information_schema.columns where table_name = 'tasks' and column_name = 'estimate'",
       name,
     )
     const there = await server.query<{ title: string }>('select title from tasks', name)
@@ -92,15 +93,15 @@ function nextRelease(tools: Tools): string {
   const migration = `import { type Kysely, sql } from 'kysely'
 export async function up(db: Kysely<any>): Promise<void> {
   await sql\`set local lock_timeout = '5s'\`.execute(db)
-  await sql\`alter table tasks add column priority integer not null default 0\`.execute(db)
+  await sql\`alter table tasks add column estimate integer not null default 0\`.execute(db)
 }
 `
-  writeFileSync(join(folder, 'src/migrations/9999_priority.ts'), migration)
+  writeFileSync(join(folder, 'src/migrations/9999_estimate.ts'), migration)
   const index = join(folder, 'src/migrations/index.ts')
   const text = readFileSync(index, 'utf8')
   const listed = text.replace(
     /(const migrations: Record<string, Migration> = \{[^}]*)\}/,
-    "$1  '9999_priority': await import('./9999_priority.ts'),\n}",
+    "$1  '9999_estimate': await import('./9999_estimate.ts'),\n}",
   )
   if (listed === text) throw new Error('the list of migrations was not found')
   writeFileSync(index, listed)
