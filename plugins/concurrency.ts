@@ -22,67 +22,79 @@ const WATCH_MS = 100
 /** A request that waits for its turn. */
 interface Waiting {
   readonly since: number
+  readonly response: ServerResponse
   start(): void
   refuse(error: Error): void
 }
 
 /** The requests of one user. */
 interface Requests {
-  readonly running: Set<ServerResponse>
-  readonly waiting: Map<ServerResponse, Waiting>
+  running: number
+  readonly waiting: Waiting[]
 }
 
 /** Keeps the requests of one user from crowding out others, and their unread answers from filling the memory. */
 export default fp(
   async (app) => {
     const users = new Map<string, Requests>()
-    // One timer for all: one for each would keep each request in memory for as long.
+    // One timer for all: one for each would keep each request in memory for as long. It also forgets users: when
+    // each last request did, and those that ran were in a Set, more was kept until the next full garbage collection.
     const watch = setInterval(() => {
-      for (const { waiting } of users.values()) refuseLate(waiting)
+      for (const [id, { running, waiting }] of users) {
+        refuseLate(waiting)
+        if (running === 0 && waiting.length === 0) users.delete(id)
+      }
     }, WATCH_MS).unref()
     app.addHook('onClose', async () => clearInterval(watch))
 
     app.decorate('limitConcurrency', async ({ user: { id } }, { raw: response }) => {
       if (response.destroyed) return new Promise(() => {}) // its client has gone: it never runs
-      const requests = users.get(id) ?? { running: new Set(), waiting: new Map() }
+      let requests = users.get(id)
+      if (!requests) users.set(id, (requests = { running: 0, waiting: [] }))
       const { running, waiting } = requests
-      if (waiting.size >= WAITING) throw tooManyAtOnce()
-      users.set(id, requests)
-      response.once('close', () => {
-        // After the other events that have come: their clients may have gone as well.
-        if (running.delete(response) && waiting.size > 0) setImmediate(startNext, requests)
-        waiting.delete(response)
-        // One that was refused may close when the others are long gone, and new ones have come.
-        if (running.size === 0 && waiting.size === 0 && users.get(id) === requests) users.delete(id)
-      })
-      if (running.size < AT_ONCE && waiting.size === 0) running.add(response)
+      if (waiting.length >= WAITING) throw tooManyAtOnce()
+      if (running < AT_ONCE && waiting.length === 0) run(requests, response)
       else await turn(requests, response)
     })
   },
   { name: 'concurrency' },
 )
 
-function startNext({ running, waiting }: Requests): void {
-  for (const [response, { start }] of waiting) {
-    if (running.size >= AT_ONCE) return
-    waiting.delete(response)
-    running.add(response)
-    start()
+function run(requests: Requests, response: ServerResponse): void {
+  requests.running += 1
+  response.once('close', () => {
+    requests.running -= 1
+    // After the other events that have come: their clients may have gone as well.
+    if (requests.waiting.length > 0) setImmediate(startNext, requests)
+  })
+}
+
+function startNext(requests: Requests): void {
+  while (requests.running < AT_ONCE) {
+    const next = requests.waiting.shift()
+    if (!next) return
+    run(requests, next.response)
+    next.start()
   }
 }
 
-function refuseLate(waiting: Requests['waiting']): void {
+function refuseLate(waiting: Waiting[]): void {
   const latest = performance.now() - WAIT_MS
-  for (const [response, { since, refuse }] of waiting) {
-    if (since > latest) return // they are in order of arrival
-    waiting.delete(response)
-    refuse(unavailable('busy', 'Earlier requests of yours take too long. Try again shortly.'))
-  }
+  // They are in order of arrival.
+  while (waiting[0] && waiting[0].since <= latest)
+    waiting
+      .shift()
+      ?.refuse(unavailable('busy', 'Earlier requests of yours take too long. Try again shortly.'))
 }
 
 /** Waits until one that runs has ended. */
 function turn({ waiting }: Requests, response: ServerResponse): Promise<void> {
   return new Promise((start, refuse) => {
-    waiting.set(response, { since: performance.now(), start, refuse })
+    const mine = { since: performance.now(), response, start, refuse }
+    waiting.push(mine)
+    response.once('close', () => {
+      const place = waiting.indexOf(mine)
+      if (place >= 0) waiting.splice(place, 1)
+    })
   })
 }
