@@ -154,18 +154,20 @@ export const filterParameters: Record<string, TSchema> = Object.fromEntries(
   ),
 )
 
+/** No filter. */
+export const ALL = Object.fromEntries(each.map(({ name }) => [name, null])) as Chosen
+
 /** @throws HttpProblem 422 for what the parameters' schemas cannot say */
-export const readFilters = (query: Record<string, unknown>): Chosen =>
-  Object.fromEntries(
+export function readFilters(query: Record<string, unknown>): Chosen {
+  if (!Object.keys(query).some((name) => name in filterParameters)) return ALL // most lists have none
+  return Object.fromEntries(
     each.map(({ name, parameters }) => {
       const [parameter = '', { value } = {}] = parameters.find(([one]) => query[one] !== undefined) ?? []
       const sent = query[parameter]
       return [name, (value && sent !== undefined ? value(sent as never) : sent) ?? null]
     }),
   ) as Chosen
-
-/** No filter. */
-export const ALL = readFilters({})
+}
 
 /** Whether any filter is given. */
 export const choosesAny = (chosen: Chosen): boolean => Object.values(chosen).some((value) => value !== null)
