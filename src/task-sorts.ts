@@ -8,7 +8,10 @@ import { validationFailed } from './problem.ts'
 // total, and a page begins behind a position: the rank and the id of the last task of the page before.
 
 export type Order = 'asc' | 'desc'
-/** Of the first page, `id` is null. Of a task without a value, or where the id says it all, `value` is null. */
+/**
+ * Of the first page, `id` is null where there is a rank, else it comes before every id. Of a task without a value, or where
+ * the id says it all, `value` is null.
+ */
 export interface Position {
   id: number | null
   value: string | null
@@ -84,14 +87,15 @@ export function ordering(sort: SortName, order: Order): RawBuilder<unknown> {
   return rank ? sql`${rank} ${way} nulls last, id ${way}` : sql`id ${way}`
 }
 
-// The first page begins behind every id.
-const START = { asc: sql.lit(0), desc: sql.lit(Number.MAX_SAFE_INTEGER) }
+// Where the id says it all, the first page begins behind every id: with a null, replaced in SQL, PostgreSQL would plan
+// each list anew.
+const START = { asc: 0, desc: Number.MAX_SAFE_INTEGER }
 
 /** The condition that a row comes behind a position. */
 export function behind(sort: SortName, order: Order, { id, value }: Given<Position>): RawBuilder<boolean> {
   const { rank, rankOf = (same) => same }: Sort = sorts[sort]
   const follows = sql.raw(order === 'asc' ? '>' : '<')
-  if (!rank) return sql`id ${follows} coalesce(${id}, ${START[order]})`
+  if (!rank) return sql`id ${follows} ${id}`
   return sql`(${id}::bigint is null or case when ${value}::text is null then ${rank} is null and id ${follows} ${id}
     else ${rank} ${follows} ${rankOf(value)} or ${rank} = ${rankOf(value)} and id ${follows} ${id} or ${rank} is null end)`
 }
@@ -110,7 +114,7 @@ export function cursorOf(sort: SortName, order: Order, task: Task): string {
 
 /** @throws HttpProblem 422 if it is no cursor of this order */
 export function readCursor(sort: SortName, order: Order, cursor?: string): Position {
-  if (cursor === undefined) return { id: null, value: null }
+  if (cursor === undefined) return { id: (sorts[sort] as Sort).rank ? null : START[order], value: null }
   const [text = '', encoded] = cursor.split('.')
   const id = Number.parseInt(text, 36)
   const value = isPlain(sort, order) ? null : valueIn(sort, encoded)

@@ -8,9 +8,9 @@ import { CHOSEN_VALUES, TASK_VALUES } from '../helper/statements.ts'
 
 const more = { after: 1_000_000, key: 'k', request: 'r' }
 const values = { ...TASK_VALUES, ...more }
-/** What a statement may be given: a list begins at no id, or behind one. */
+/** What a statement may be given: a list by a rank begins at no id, or behind one. */
 const variants = ({ sql: text }: { sql: string }) => [
-  ['plain', text.includes(' limit ') ? { ...values, id: null } : values] as const,
+  ['plain', /\$\d+::bigint is null or case /.test(text) ? { ...values, id: null } : values] as const,
   ['chosen', { ...CHOSEN_VALUES, ...more }] as const,
 ]
 
@@ -108,6 +108,34 @@ t.test('row-level security costs a check per statement, not per row', async (t) 
         nodesOf(unscoped[0]!['QUERY PLAN'][0].Plan).some(readsOthers),
         'one that reads the rows of all is seen',
       )
+      await sql`delete from tasks`.execute(trx)
+    }),
+  )
+})
+
+t.test('the list that everybody asks for is planned once and for all', async (t) => {
+  const db = await database()
+  const scope = await scopeOf(db, 'user-7')
+  const list = isolation.statements.find(({ sql: text }) => / and id < \$2 order by id desc /.test(text))
+  t.ok(list)
+  const { sql: text, parameters } = scope.bind(list as never, { ...values, id: Number.MAX_SAFE_INTEGER })
+  await db.asLogin((login) =>
+    login.transaction().execute(async (trx) => {
+      await sql`insert into tasks (user_id, title) select 'user-' || n % 100, n::text from generate_series(1, 5000) as n`.execute(
+        trx,
+      )
+      await sql`analyze tasks`.execute(trx)
+      await sql`select set_config('app.user_id', 'user-7', true), set_config('role', 'taskward_user', true)`.execute(
+        trx,
+      )
+      await sql.raw(`prepare list as ${text}`).execute(trx)
+      for (let i = 0; i < 10; i++)
+        await sql.raw(`execute list (${parameters.map(literal).join(', ')})`).execute(trx)
+      const { rows } = await sql<{ generic_plans: string }>`
+        select generic_plans from pg_prepared_statements where name = 'list'`.execute(trx)
+      t.equal(Number(rows[0]?.generic_plans), 5, 'after five plans for the values')
+      await sql`deallocate list`.execute(trx)
+      await sql`reset role`.execute(trx)
       await sql`delete from tasks`.execute(trx)
     }),
   )
