@@ -19,14 +19,15 @@ import { SlowUsers } from './slow-users.ts'
 //       their kind has room. When one has got the lock that it waited for, others that wait for one are writes again.
 //   M6  However many connections of one kind are slow, each other kind can get one. With fewer connections than FEW
 //       slow ones are no kind of their own, and with one there is one kind.
-//   M7  Every batch ends by its deadline, which counts from when it arrived: one that waits is refused, and a connection
-//       that is silent for longer is cut.
+//   M7  Every batch ends by its deadline, which counts from when it arrived: one that waits, for room or until its
+//       connection is made, is refused, and a connection that is silent for longer is cut.
 //   M8  A connection that is broken or cut never returns to the pool; its batches fail.
 //   M9  Once a session has refused to write, or another host is the one to use, no batch is written to the connections of
 //       before. What is under way on them may end, and then they are closed.
 //
 // States of a connection
 //   (none)  ─ #open ─▶ idle ─ #take ─▶ shared ─ capacity reached ─▶ full
+//   not connected yet ─ all its batches are refused ─▶ (back to the pool, once it is connected)
 //   shared, full ─ silent, or the oldest batch is slow ─▶ slow ─ it is answered ─▶ shared
 //   slow ─ #cutLate, after a deadline ─▶ cut          shared ─ last answer ─▶ (back to the pool)
 //   any ─ the connection breaks, or is left ─▶ leaving ─ the last batch on it has ended ─▶ (gone)
@@ -183,7 +184,7 @@ export class Multiplexer {
     const isHeldBack = this.#isHeldBack(kind, batch, now)
     const connection = (isHeldBack ? undefined : this.#take(kind, batch)) ?? (await this.#wait(kind, batch))
     try {
-      const client = connection.client ?? (await connection.connecting)
+      const client = connection.client ?? (await connected(connection, batch))
       const result = await send(client, performance.now() - batch.arrived, batch.blocked)
       this.#record(connection, batch)
       if (batch.wasBlocked) this.#unblock()
@@ -191,10 +192,11 @@ export class Multiplexer {
     } catch (error) {
       if (!isAnswerLost(error)) this.#record(connection, batch)
       // Nothing more is sent on a broken connection, and the pool does not get it back.
-      if (isConnectionFault(error) && connection.kind.connections.delete(connection)) {
+      const { client } = connection
+      if (client && isConnectionFault(error) && connection.kind.connections.delete(connection)) {
         this.#leaving.add(connection)
         // One that refuses to write is sound: what else is under way on it has an answer of its own.
-        if (isReadOnly(error) && connection.client) this.#pool.leave(connection.client)
+        if (isReadOnly(error)) this.#pool.leave(client)
         else release(connection, true)
       }
       throw error
@@ -215,7 +217,7 @@ export class Multiplexer {
   /** Cuts every connection with batches under way, and refuses those that wait. */
   interrupt(): void {
     const error = new Error('Connection terminated: the service is shutting down')
-    for (const { client } of this.#inUse()) if (client) hangUp(client, error)
+    for (const connection of this.#inUse()) fail(connection, error)
     for (const kind of this.#kinds) for (const batch of kind.waiting) refuse(kind, batch, error)
   }
 
@@ -309,6 +311,7 @@ export class Multiplexer {
       (client) => {
         connection.client = client
         connection.answered = performance.now()
+        if (connection.released) client.release() // nobody has waited for it
       },
       () => kind.connections.delete(connection),
     )
@@ -364,9 +367,7 @@ export class Multiplexer {
     this.#slowUsers.forgetOld(now)
     const late = new Error('Query read timeout')
     const isLate = ({ arrived }: Batch) => arrived < latest
-    for (const { client, batches } of this.#inUse()) {
-      if (client && batches.values().some(isLate)) hangUp(client, late)
-    }
+    for (const connection of this.#inUse()) fail(connection, late, isLate)
     const isDoubtful = (connection: Connection) => isSilent(connection, now, DOUBT_MS)
     if (this.#doubted < now - DOUBT_MS && this.#inUse().some(isDoubtful)) {
       this.#doubted = now
@@ -399,6 +400,21 @@ function isSilent({ batches, answered }: Connection, now: number, ms = SILENT_MS
 function isSlow(batches: Set<Batch>, now: number): boolean {
   const [oldest] = batches
   return oldest?.sent !== undefined && oldest.sent < now - SLOW_MS
+}
+
+function connected({ connecting }: Connection, batch: Batch): Promise<pg.PoolClient> {
+  return new Promise((resolve, reject) => {
+    batch.reject = reject
+    connecting.then(resolve, reject)
+  })
+}
+
+/** Fails these batches; what was sent fails with its connection, and with all that is on it. */
+function fail({ client, batches }: Connection, error: Error, which = (_batch: Batch) => true): void {
+  const some = [...batches].filter(which)
+  if (some.length === 0) return
+  if (client) hangUp(client, error)
+  else for (const batch of some) batch.reject?.(error)
 }
 
 function release(connection: Connection, isBroken = false): void {

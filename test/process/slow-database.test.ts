@@ -6,6 +6,7 @@ import { SlowUsers } from '../../src/database/slow-users.ts'
 import { build, type Identity, identity } from '../helper/app.ts'
 import { migratedUrl } from '../helper/database.ts'
 import { openProxy } from '../helper/proxy.ts'
+import { slow } from '../helper/sql.ts'
 
 const skip = !process.env.TEST_DATABASE_URL && 'needs TEST_DATABASE_URL'
 
@@ -38,6 +39,37 @@ t.test('a database that suddenly goes silent', { skip }, async (t) => {
   const [someone] = users as [Identity]
   for (let i = 0; i < 100 && (await call('GET', someone)) !== 'answered'; i++) await sleep(50)
   t.same(await callMany(), ['answered'], 'the next ones use new connections')
+})
+
+t.test('no request waits for a connection that is long in being made', { skip }, async (t) => {
+  const proxy = await openProxy(t, await migratedUrl())
+  const database = await connect({ url: proxy.url, statementTimeout: 500 })
+  t.teardown(() => database.close())
+  const app = await build(t, { database })
+  const { headers } = await identity()
+  const list = () => app.inject({ url: '/todos', headers })
+  const connected = async () => {
+    for (let i = 0; i < 500 && database.state().idle === 0; i++) await sleep(10)
+    return database.state().idle
+  }
+  proxy.slowDown(700) // which is less than the connection has
+  const code = 'database_unavailable'
+  t.match((await list()).json(), { status: 503, code }, 'it is refused in time')
+  t.equal(await connected(), 1, 'and the connection is there for the next one')
+  proxy.slowDown(0)
+  for (let i = 0; i < 100 && (await list()).statusCode !== 200; i++) await sleep(50)
+  t.equal((await list()).statusCode, 200)
+})
+
+t.test('what waits for a connection ends when the service does', { skip }, async (t) => {
+  const proxy = await openProxy(t, await migratedUrl())
+  const database = await connect({ url: proxy.url })
+  t.teardown(() => database.close())
+  proxy.slowDown(200)
+  const waiting = database.run([slow(database)])
+  await sleep(100)
+  database.interrupt()
+  await t.rejects(waiting, { message: /shutting down/ })
 })
 
 t.test('a waiting statement holds up no later one, and many hold up no reads', { skip }, async (t) => {
