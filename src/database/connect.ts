@@ -93,8 +93,9 @@ const HOST_TIMEOUT_MS = 1_000
 const STATEMENT_TIMEOUT_MS = 5_000
 // How much longer to wait for a server that should have cancelled a statement itself, but does not answer at all.
 const ANSWER_TIMEOUT_MS = 500
-// A write that waits for a lock for longer is run again, and then waits: see multiplexer.ts for where.
-const LOCK_TIMEOUT_MS = 100
+// A write that waits for a lock for longer is run again, and then waits: see multiplexer.ts for where. Meanwhile it holds
+// up what was sent behind it.
+const LOCK_TIMEOUT_MS = 20
 // A batch that lost its connection is run again if that happened within this time, and after a pause, by when the other
 // connections that broke with it are known to be broken.
 const REPEAT_WITHIN_MS = 1_000
@@ -102,8 +103,9 @@ const REPEAT_AFTER_MS = 20
 // How long to wait for idle connections to end, on a server that does not answer.
 const CLOSE_TIMEOUT_MS = 1_000
 
-// So that times come in one form, whatever the login has. Poolers keep these two settings for each client.
-const SESSION = "set DateStyle = 'ISO'; set TimeZone = 'UTC'"
+// So that times come in one form, whatever the login has, and that a statement takes one core of the server, not three.
+// Poolers keep the first two for each client.
+const SESSION = "set DateStyle = 'ISO'; set TimeZone = 'UTC'; set max_parallel_workers_per_gather = 0"
 // Once for each connection, so that no request asks.
 const IS_CITUS = "select from pg_extension where extname = 'citus'"
 

@@ -13,8 +13,9 @@ import { SlowUsers } from './slow-users.ts'
 //       of slow users (SlowUsers), and those that wait for a lock.
 //   M3  No further batch is written to a connection that has been silent for SILENT_MS, or whose oldest batch was sent
 //       more than SLOW_MS ago.
-//   M4  A user has at most half as many writes under way as there are connections. While one of a user's reads or
-//       writes is slow, the user has at most a quarter of that kind.
+//   M4  A user has at most half as many writes under way as there are connections, and one slow batch. While one of a
+//       user's reads or writes is slow, the user has at most a quarter of that kind. A connection that carries MANY
+//       batches of a user gets no more of them as long as another can be opened.
 //   M5  Waiting batches are served in order of arrival, but for those that M4 holds back, as soon as a connection of
 //       their kind has room. When one has got the lock that it waited for, others that wait for one are writes again.
 //   M6  However many connections of one kind are slow, each other kind can get one. With fewer connections than FEW
@@ -102,6 +103,8 @@ const SILENT_MS = 20
 const SLOW_MS = 100
 const WATCH_MS = 100
 const FEW = 8
+// Batches of one user on a connection before another is opened for the next.
+const MANY = 2
 // Nearly all batches take less: after that, and no more often, somebody should look whether the host is still there.
 const DOUBT_MS = 1_000
 // Batches that try again when one has got its lock.
@@ -143,7 +146,8 @@ export class Multiplexer {
     this.#reads = kindOf({ spreadAt: 64, capacity: 64, share: Infinity, most: max })
     // A write can be blocked by another's lock, and waits for the disk at its commit, where several share one flush.
     this.#writes = kindOf({ spreadAt: 1, capacity: 4, share: Math.max(Math.floor(max / 2), 1), most: max })
-    this.#slow = kindOf({ spreadAt: 1, capacity: 1, share: this.#slowShare, most: Math.floor(max / 2) })
+    // A slow statement takes a core of the database.
+    this.#slow = kindOf({ spreadAt: 1, capacity: 1, share: 1, most: Math.floor(max / 2) })
     this.#blocked = kindOf({
       spreadAt: 1,
       capacity: 1,
@@ -190,7 +194,9 @@ export class Multiplexer {
       if (batch.wasBlocked) this.#unblock()
       return result
     } catch (error) {
-      if (!isAnswerLost(error)) this.#record(connection, batch)
+      // Its lock did not come in time, even if it was its turn to ask for it only at the end.
+      if (batch.blocked) this.#slowUsers.add(user, performance.now())
+      else if (!isAnswerLost(error)) this.#record(connection, batch)
       // Nothing more is sent on a broken connection, and the pool does not get it back.
       const { client } = connection
       if (client && isConnectionFault(error) && connection.kind.connections.delete(connection)) {
@@ -266,14 +272,18 @@ export class Multiplexer {
   /** Takes the first connection with few batches, else a new one, else the one with the fewest, if it has room. */
   #take(kind: Kind, batch: Batch): Connection | undefined {
     const now = performance.now()
+    let chosen: Connection | undefined
     let least: Connection | undefined
     for (const connection of kind.connections) {
       const { size } = connection.batches
       if (size >= kind.capacity || isSilent(connection, now) || isSlow(connection.batches, now)) continue
+      if (size < kind.spreadAt && !hasMany(connection, batch, kind)) {
+        chosen = connection
+        break
+      }
       if (!least || size < least.batches.size) least = connection
-      if (size < kind.spreadAt) break
     }
-    const connection = least && least.batches.size < kind.spreadAt ? least : (this.#open(kind) ?? least)
+    const connection = chosen ?? this.#open(kind) ?? least
     if (!connection) return undefined
     batch.sent = now
     batch.alone = connection.batches.size === 0
@@ -415,6 +425,14 @@ function fail({ client, batches }: Connection, error: Error, which = (_batch: Ba
   if (some.length === 0) return
   if (client) hangUp(client, error)
   else for (const batch of some) batch.reject?.(error)
+}
+
+/** Whether it carries several batches of the user already: whoever comes behind them waits for all, if they are slow. */
+function hasMany({ batches }: Connection, { user }: Batch, { users }: Kind): boolean {
+  if (user === undefined || (users.get(user)?.size ?? 0) < MANY) return false
+  let theirs = 0
+  for (const batch of batches) if (batch.user === user) theirs += 1
+  return theirs >= MANY
 }
 
 function release(connection: Connection, isBroken = false): void {

@@ -21,7 +21,10 @@ export interface Taken {
   now: number
 }
 
-/** Remembers for five seconds who had a batch that took 100 ms and ten times what is usual, while others were quick. */
+/**
+ * Remembers for five seconds who had a batch that took 100 ms and ten times what is usual, while others were quick, or
+ * one that waited for a lock in vain.
+ */
 export class SlowUsers {
   /** Milliseconds: the lower quartile of the latest times of batches that were alone on their connection. */
   #usual = SLOW_MS
@@ -35,10 +38,17 @@ export class SlowUsers {
     const isQuick = ms < SLOW_MS || ms < TIMES_USUAL * this.#usual
     if (alone) this.#usual *= ms > this.#usual ? UP : DOWN
     if (isQuick) this.quick += 1
-    else if (user !== undefined && this.quick > quickBefore) {
-      this.#until.delete(user)
-      this.#until.set(user, now + KEPT_MS)
-    }
+    else if (this.quick > quickBefore) this.add(user, now)
+  }
+
+  /**
+   * Counts them as slow from now on.
+   * @param now performance.now()
+   */
+  add(user: string | undefined, now: number): void {
+    if (user === undefined) return
+    this.#until.delete(user)
+    this.#until.set(user, now + KEPT_MS)
   }
 
   has(user: string | undefined): boolean {

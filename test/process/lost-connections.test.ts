@@ -51,12 +51,13 @@ async function start(t: Test, statementTimeout = 5000) {
     /** Nobody else gets at the tasks until release(). */
     hold: () => holder?.query('begin; lock table tasks in access exclusive mode'),
     release: () => holder?.query('rollback'),
-    /** As many statements wait. */
+    /** As many statements wait, and go on waiting: a write gives up at first, and is sent again. */
     waiting: (count = 1) =>
       until(
         `${count} waiting`,
         `select count(*) >= ${count} from pg_stat_activity
-         where datname = current_database() and wait_event_type = 'Lock'`,
+         where datname = current_database() and wait_event_type = 'Lock'
+           and query_start < clock_timestamp() - interval '100 ms'`,
       ),
     until,
   }

@@ -1,12 +1,14 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { sql } from 'kysely'
 import pg from 'pg'
 import t from 'tap'
 import { connect } from '../../src/database/index.ts'
 import { SlowUsers } from '../../src/database/slow-users.ts'
+import { Tasks } from '../../src/tasks.ts'
 import { build, type Identity, identity } from '../helper/app.ts'
 import { migratedUrl } from '../helper/database.ts'
 import { openProxy } from '../helper/proxy.ts'
-import { slow } from '../helper/sql.ts'
+import { scopeOf, slow } from '../helper/sql.ts'
 
 const skip = !process.env.TEST_DATABASE_URL && 'needs TEST_DATABASE_URL'
 
@@ -207,6 +209,50 @@ t.test('writes that waited for the lock of a table go on together when it ends',
   t.same(new Set(statuses), new Set([201]), 'none is left until its time is over')
   const { rows } = await locker.query('select count(*)::int as count from tasks')
   t.same(rows, [{ count: users.length }], 'and each is done once')
+})
+
+t.test('who waited for a lock in vain shares no connection with others next time', { skip }, async (t) => {
+  const url = await migratedUrl()
+  const database = await connect({ url, statementTimeout: 1000 })
+  t.teardown(() => database.close())
+  const app = await build(t, { database })
+  const users = await Promise.all(Array.from({ length: 10 }, () => identity()))
+  const locker = new pg.Client({ connectionString: url })
+  await locker.connect()
+  t.teardown(() => locker.end())
+  await locker.query('begin')
+  await locker.query('lock table tasks in share mode')
+  const addAll = () =>
+    users.map(({ headers }) =>
+      app.inject({ method: 'POST', url: '/todos', headers, payload: { title: 'x' } }),
+    )
+  const statuses = (await Promise.all(addAll())).map(({ statusCode }) => statusCode)
+  t.same(new Set(statuses), new Set([503]), 'more than can wait at once')
+  const again = addAll()
+  await sleep(10)
+  t.equal(database.state().kinds.writes.underWay, 0, 'not even of those whose turn had not come')
+  await locker.query('rollback')
+  for (const { statusCode } of await Promise.all(again)) t.equal(statusCode, 201)
+})
+
+t.test('what others send waits behind no more than two reads of a user', { skip }, async (t) => {
+  const database = await connect({ url: await migratedUrl() })
+  t.teardown(() => database.close())
+  const ann = await scopeOf(database, 'ann')
+  const someone = await scopeOf(database, 'someone')
+  const reads = () => database.state().kinds.reads
+  const theirs = Array.from({ length: 8 }, () => new Tasks(ann).stats())
+  t.match(reads(), { connections: 4, underWay: 8 }, 'the third has another connection')
+  theirs.push(new Tasks(someone).stats())
+  t.match(reads(), { connections: 4, underWay: 9 }, 'while those of several users share one')
+  await Promise.all(theirs)
+})
+
+t.test('a statement has no help of other processes of PostgreSQL', { skip }, async (t) => {
+  const database = await connect({ url: await migratedUrl() })
+  t.teardown(() => database.close())
+  const { rows } = await database.asLogin((db) => sql`show max_parallel_workers_per_gather`.execute(db))
+  t.same(rows, [{ max_parallel_workers_per_gather: '0' }])
 })
 
 t.test('on a distant database nobody is slow, though many share a connection', async (t) => {
