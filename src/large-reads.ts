@@ -1,4 +1,4 @@
-import { setTimeout as sleep } from 'node:timers/promises'
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import pLimit from 'p-limit'
 import { ScopedStatement, type Statement, type UserScope } from './isolation/index.ts'
 import { unavailable } from './problem.ts'
@@ -9,6 +9,10 @@ const AT_ONCE = 2
 // One that takes longer waits for the database, and meanwhile keeps this process from nothing.
 const TURN_MS = 1_000
 const PATIENCE_MS = 3_000
+// Of more users than these the last one would not have its turn by then.
+const USERS = 200
+// After each one the process is left to others for as long as it was busy, but for no longer than this.
+const REST_MS = 50
 
 const turns = pLimit(AT_ONCE)
 // The last large one of each user: the next one queues up behind it.
@@ -19,7 +23,7 @@ const lastOf = new Map<string | undefined, Promise<void>>()
  * requests of one need not wait for more than a page of each other, however many they have asked for and left behind.
  * @param limit the most rows that it may have
  * @param patience milliseconds that a large one waits for its turn
- * @throws HttpProblem 503 busy if its turn has not come by then
+ * @throws HttpProblem 503 busy if its turn has not come by then, or could not
  */
 export async function readPage<Values, Row>(
   scope: UserScope,
@@ -31,17 +35,20 @@ export async function readPage<Values, Row>(
   if (limit <= LARGE) return scope.all(statement, values)
   const user = ScopedStatement.ownerOf(scope.bind(statement, values))
   const before = lastOf.get(user)
+  if (!before && lastOf.size >= USERS && patience < Infinity) throw busy()
   const latest = performance.now() + patience
   return new Promise((resolve, reject) => {
     const turn = async () => {
-      if (performance.now() > latest)
-        return reject(unavailable('busy', 'Too many long lists are asked for. Try again shortly.'))
+      if (performance.now() > latest) return reject(busy())
+      const start = performance.eventLoopUtilization()
       const rows = scope.all(statement, values)
       resolve(rows)
       const taken = new AbortController()
       const late = sleep(TURN_MS, undefined, taken).catch(() => {})
       await Promise.race([Promise.allSettled([rows]), late])
       taken.abort()
+      await nextTurn() // it is written by then
+      await sleep(Math.min(performance.eventLoopUtilization(start).active, REST_MS))
     }
     const last = Promise.resolve(before)
       .then(() => turns(turn))
@@ -51,3 +58,5 @@ export async function readPage<Values, Row>(
     lastOf.set(user, last)
   })
 }
+
+const busy = () => unavailable('busy', 'Too many long lists are asked for. Try again shortly.')
