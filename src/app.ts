@@ -41,7 +41,7 @@ export interface AppOptions {
 const BODY_LIMIT_BYTES = 64 * 1024
 const HEADERS_TIMEOUT_MS = 10_000
 const REQUEST_TIMEOUT_MS = 15_000
-const TIMEOUT_CHECK_MS = 1_000
+const TIMEOUT_CHECK_MS = 500
 // Longer than the proxies in front keep a connection, so that they never write to one that is just being closed.
 const KEEP_ALIVE_TIMEOUT_MS = 72_000
 
