@@ -16,7 +16,8 @@ import {
   ReadOnlyHostError,
 } from './faults.ts'
 import { parseHosts, type Wanted } from './hosts.ts'
-import { type KindName, type Load, Multiplexer } from './multiplexer.ts'
+import type { KindName, Load } from './kinds.ts'
+import { Multiplexer } from './multiplexer.ts'
 import { Primary } from './primary.ts'
 import { sender } from './send.ts'
 

@@ -1,6 +1,7 @@
 // Runs proved statements on PostgreSQL, or on the PostgreSQL embedded in this process.
 //
 //   Database.run ─ multiplexer (which connection) ─ batch (one transaction, written at once) ─ pg ─ PostgreSQL | embedded
+//                    ├─ kinds (of what is under way)
 //                    └─ connections (to the host of now) ─ primary (which one that is)
 
 export { Breaker } from './breaker.ts'

@@ -2,6 +2,7 @@ import type pg from 'pg'
 import { hangUp } from './batch.ts'
 import type { Connections } from './connections.ts'
 import { isAnswerLost, isConnectionFault, isReadOnly } from './faults.ts'
+import { type Batch, type Connection, isSilent, Kind, type KindName, type Load } from './kinds.ts'
 import { SlowUsers } from './slow-users.ts'
 
 // Several requests share a connection: each writes its whole batch at once and PostgreSQL answers in order, so no
@@ -33,78 +34,10 @@ import { SlowUsers } from './slow-users.ts'
 //   slow ─ #cutLate, after a deadline ─▶ cut          shared ─ last answer ─▶ (back to the pool)
 //   any ─ the connection breaks, or is left ─▶ leaving ─ the last batch on it has ended ─▶ (gone)
 
-interface Connection {
-  readonly kind: Kind
-  /** Undefined until it is connected. */
-  client: pg.PoolClient | undefined
-  readonly connecting: Promise<pg.PoolClient>
-  /** Batches in flight, in the order in which PostgreSQL answers them. */
-  readonly batches: Set<Batch>
-  /** When it was connected, or the last answer came. */
-  answered: number
-  /** Whether the pool has it back. */
-  released: boolean
-}
-
-/** A batch from its arrival to its answer; all times are those of performance.now(). */
-interface Batch {
-  /** Whose it is; undefined if nobody's in particular. */
-  readonly user: string | undefined
-  readonly arrived: number
-  /** Undefined while it waits. */
-  sent: number | undefined
-  /** Whether it has waited for a lock already. */
-  readonly wasBlocked: boolean
-  /** Whether it may, and will, wait for that lock for as long as it has. */
-  blocked: boolean
-  /** Its kind while its user is not slow. */
-  readonly usual: Kind
-  /** Whether the connection had no other when it was sent. */
-  alone: boolean
-  /** SlowUsers.quick when it was sent. */
-  quickBefore: number
-  resolve?(connection: Connection): void
-  reject?(error: Error): void
-}
-
-/** Batches of one kind, and the connections that carry them. */
-interface Kind {
-  readonly connections: Set<Connection>
-  /** Those that no connection has room for, or that their user's share has no room for. */
-  readonly waiting: Set<Batch>
-  /** What each user has under way. */
-  readonly users: Map<string, Set<Batch>>
-  /** Batches on one connection before another is opened. */
-  readonly spreadAt: number
-  /** The most batches on one connection. */
-  readonly capacity: number
-  /** The most batches of one user. */
-  readonly share: number
-  /** The most connections. */
-  readonly most: number
-}
-
-/** The batches of slow users, and those that wait for a lock, are kinds of their own. */
-export type KindName = 'reads' | 'writes' | 'slow' | 'blocked'
-
-/** What a kind of batches has under way. */
-export interface Load {
-  connections: number
-  /** Batches that PostgreSQL has been sent. */
-  underWay: number
-  /** Batches that no connection has room for yet. */
-  waiting: number
-}
-
 type Source = Pick<Connections, 'connect' | 'leave' | 'onLeave'>
 
-// Most batches take far less. What is sent behind one that takes longer would wait for it.
-const SILENT_MS = 20
-const SLOW_MS = 100
 const WATCH_MS = 100
 const FEW = 8
-// Batches of one user on a connection before another is opened for the next.
-const MANY = 2
 // Nearly all batches take less: after that, and no more often, somebody should look whether the host is still there.
 const DOUBT_MS = 1_000
 // Batches that try again when one has got its lock.
@@ -114,8 +47,6 @@ const UNBLOCKED = 4
 export class Multiplexer {
   readonly #pool: Source
   readonly #max: number
-  /** The most batches of one kind that a user has under way while one of them is slow. */
-  readonly #slowShare: number
   readonly #reads: Kind
   readonly #writes: Kind
   readonly #slow: Kind
@@ -141,19 +72,17 @@ export class Multiplexer {
     this.#onDoubt = onDoubt
     pool.onLeave = () => this.#leaveAll()
     this.#max = max
-    this.#slowShare = Math.max(Math.floor(max / 4), 1)
+    const half = Math.max(Math.floor(max / 2), 1)
+    const quarter = Math.max(Math.floor(max / 4), 1)
+    const limits = { share: Infinity, slowShare: quarter, most: max }
     // Many reads on one connection share system calls and wake-ups of PostgreSQL, which cost more than most statements.
-    this.#reads = kindOf({ spreadAt: 64, capacity: 64, share: Infinity, most: max })
+    this.#reads = new Kind({ ...limits, spreadAt: 64, capacity: 64 })
     // A write can be blocked by another's lock, and waits for the disk at its commit, where several share one flush.
-    this.#writes = kindOf({ spreadAt: 1, capacity: 4, share: Math.max(Math.floor(max / 2), 1), most: max })
+    this.#writes = new Kind({ ...limits, spreadAt: 1, capacity: 4, share: half })
     // A slow statement takes a core of the database.
-    this.#slow = kindOf({ spreadAt: 1, capacity: 1, share: 1, most: Math.floor(max / 2) })
-    this.#blocked = kindOf({
-      spreadAt: 1,
-      capacity: 1,
-      share: Math.max(Math.floor(max / 8), 1),
-      most: this.#slowShare,
-    })
+    const alone = { ...limits, spreadAt: 1, capacity: 1 }
+    this.#slow = new Kind({ ...alone, share: 1, most: half })
+    this.#blocked = new Kind({ ...alone, share: Math.max(Math.floor(max / 8), 1), most: quarter })
     const kinds = [this.#reads, this.#writes, this.#slow, this.#blocked]
     this.#kinds = max < FEW ? kinds.slice(0, Math.min(max, 2)) : kinds
     this.#watch = setInterval(() => this.#cutLate(timeout), WATCH_MS).unref()
@@ -185,7 +114,7 @@ export class Multiplexer {
       quickBefore: 0,
     }
     const kind = this.#kindOf(batch)
-    const isHeldBack = this.#isHeldBack(kind, batch, now)
+    const isHeldBack = kind.isHeldBack(batch, now)
     const connection = (isHeldBack ? undefined : this.#take(kind, batch)) ?? (await this.#wait(kind, batch))
     try {
       const client = connection.client ?? (await connected(connection, batch))
@@ -213,10 +142,10 @@ export class Multiplexer {
 
   get load(): Record<KindName, Load> {
     return {
-      reads: loadOf(this.#reads),
-      writes: loadOf(this.#writes),
-      slow: loadOf(this.#slow),
-      blocked: loadOf(this.#blocked),
+      reads: this.#reads.load,
+      writes: this.#writes.load,
+      slow: this.#slow.load,
+      blocked: this.#blocked.load,
     }
   }
 
@@ -224,7 +153,7 @@ export class Multiplexer {
   interrupt(): void {
     const error = new Error('Connection terminated: the service is shutting down')
     for (const connection of this.#inUse()) fail(connection, error)
-    for (const kind of this.#kinds) for (const batch of kind.waiting) refuse(kind, batch, error)
+    for (const kind of this.#kinds) for (const batch of kind.waiting) kind.refuse(batch, error)
   }
 
   /** Ends the watch; the connections are the pool's to close. */
@@ -234,10 +163,8 @@ export class Multiplexer {
 
   #end(connection: Connection, batch: Batch): void {
     const { kind, batches } = connection
-    batches.delete(batch)
+    kind.delete(connection, batch)
     connection.answered = performance.now()
-    const theirs = batch.user === undefined ? undefined : kind.users.get(batch.user)
-    if (theirs?.delete(batch) && theirs.size === 0) kind.users.delete(batch.user as string)
     if (batches.size === 0 && this.#leaving.delete(connection)) release(connection, true)
     this.#admit(kind)
     if (batches.size === 0 && kind.connections.delete(connection)) release(connection)
@@ -258,7 +185,7 @@ export class Multiplexer {
     for (const batch of some.toReversed()) {
       this.#blocked.waiting.delete(batch)
       batch.blocked = false
-      putFirst(this.#kindOf(batch), batch) // it arrived long ago
+      this.#kindOf(batch).putFirst(batch) // it arrived long ago
     }
   }
 
@@ -272,42 +199,20 @@ export class Multiplexer {
   /** Takes the first connection with few batches, else a new one, else the one with the fewest, if it has room. */
   #take(kind: Kind, batch: Batch): Connection | undefined {
     const now = performance.now()
-    let chosen: Connection | undefined
-    let least: Connection | undefined
-    for (const connection of kind.connections) {
-      const { size } = connection.batches
-      if (size >= kind.capacity || isSilent(connection, now) || isSlow(connection.batches, now)) continue
-      if (size < kind.spreadAt && !hasMany(connection, batch, kind)) {
-        chosen = connection
-        break
-      }
-      if (!least || size < least.batches.size) least = connection
-    }
-    const connection = chosen ?? this.#open(kind) ?? least
+    const { few, fewest } = kind.find(batch, now)
+    const connection = few ?? this.#open(kind) ?? fewest
     if (!connection) return undefined
     batch.sent = now
     batch.alone = connection.batches.size === 0
     batch.quickBefore = this.#slowUsers.quick
-    connection.batches.add(batch)
-    if (batch.user !== undefined) {
-      const theirs = kind.users.get(batch.user)
-      if (theirs) theirs.add(batch)
-      else kind.users.set(batch.user, new Set([batch]))
-    }
+    kind.add(connection, batch)
     return connection
-  }
-
-  /** Whether the user has their share under way already. */
-  #isHeldBack(kind: Kind, { user }: Batch, now: number): boolean {
-    const theirs = user === undefined ? undefined : kind.users.get(user)
-    if (theirs === undefined) return false
-    return theirs.size >= kind.share || (theirs.size >= this.#slowShare && isSlow(theirs, now))
   }
 
   #open(kind: Kind): Connection | undefined {
     let open = 0
     for (const other of this.#kinds) open += other.connections.size || (other === kind ? 0 : 1)
-    if (open >= this.#max || kind.connections.size >= kind.most) return undefined
+    if (open >= this.#max || kind.isFull) return undefined
     const connecting = this.#pool.connect()
     const connection: Connection = {
       kind,
@@ -362,7 +267,7 @@ export class Multiplexer {
         current.waiting.add(batch)
         continue
       }
-      if (this.#isHeldBack(kind, batch, performance.now())) continue
+      if (kind.isHeldBack(batch, performance.now())) continue
       const connection = this.#take(kind, batch)
       if (!connection) return
       kind.waiting.delete(batch)
@@ -384,32 +289,10 @@ export class Multiplexer {
       this.#onDoubt()
     }
     for (const kind of this.#kinds) {
-      for (const batch of kind.waiting) if (isLate(batch)) refuse(kind, batch, late)
+      for (const batch of kind.waiting) if (isLate(batch)) kind.refuse(batch, late)
       this.#admit(kind)
     }
   }
-}
-
-function kindOf(options: Pick<Kind, 'spreadAt' | 'capacity' | 'share' | 'most'>): Kind {
-  return { ...options, connections: new Set(), waiting: new Set(), users: new Map() }
-}
-
-function loadOf({ connections, waiting }: Kind): Load {
-  let underWay = 0
-  for (const { batches } of connections) underWay += batches.size
-  return { connections: connections.size, underWay, waiting: waiting.size }
-}
-
-/** Whether nothing has come back for a while, although something was sent. */
-function isSilent({ batches, answered }: Connection, now: number, ms = SILENT_MS): boolean {
-  const [oldest] = batches
-  return oldest?.sent !== undefined && Math.max(oldest.sent, answered) < now - ms
-}
-
-/** Whether the first batch, which is the oldest, was sent long ago. */
-function isSlow(batches: Set<Batch>, now: number): boolean {
-  const [oldest] = batches
-  return oldest?.sent !== undefined && oldest.sent < now - SLOW_MS
 }
 
 function connected({ connecting }: Connection, batch: Batch): Promise<pg.PoolClient> {
@@ -427,27 +310,8 @@ function fail({ client, batches }: Connection, error: Error, which = (_batch: Ba
   else for (const batch of some) batch.reject?.(error)
 }
 
-/** Whether it carries several batches of the user already: whoever comes behind them waits for all, if they are slow. */
-function hasMany({ batches }: Connection, { user }: Batch, { users }: Kind): boolean {
-  if (user === undefined || (users.get(user)?.size ?? 0) < MANY) return false
-  let theirs = 0
-  for (const batch of batches) if (batch.user === user) theirs += 1
-  return theirs >= MANY
-}
-
 function release(connection: Connection, isBroken = false): void {
   if (connection.released) return
   connection.released = true
   connection.client?.release(isBroken)
-}
-
-function putFirst({ waiting }: Kind, batch: Batch): void {
-  const others = [...waiting]
-  waiting.clear()
-  for (const one of [batch, ...others]) waiting.add(one)
-}
-
-function refuse({ waiting }: Kind, batch: Batch, error: Error): void {
-  waiting.delete(batch)
-  batch.reject?.(error)
 }
