@@ -11,12 +11,15 @@ const TURN_MS = 1_000
 const PATIENCE_MS = 3_000
 // Of more users than these the last one would not have its turn by then.
 const USERS = 200
-// After each one the process is left to others for as long as it was busy, but for no longer than this.
+// After each one during which somebody asked for a small one, the process is left to others for as long as it was busy,
+// but for no longer than this.
 const REST_MS = 50
 
 const turns = pLimit(AT_ONCE)
 // The last large one of each user: the next one queues up behind it.
 const lastOf = new Map<string | undefined, Promise<void>>()
+// How many small ones were asked for.
+let small = 0
 
 /**
  * Reads a page of rows: a small one at once, a large one in its turn. The users with large ones take turns, so that the
@@ -32,7 +35,10 @@ export async function readPage<Values, Row>(
   values: Values,
   patience = PATIENCE_MS,
 ): Promise<Row[]> {
-  if (limit <= LARGE) return scope.all(statement, values)
+  if (limit <= LARGE) {
+    small += 1
+    return scope.all(statement, values)
+  }
   const user = ScopedStatement.ownerOf(scope.bind(statement, values))
   const before = lastOf.get(user)
   if (!before && lastOf.size >= USERS && patience < Infinity) throw busy()
@@ -40,6 +46,7 @@ export async function readPage<Values, Row>(
   return new Promise((resolve, reject) => {
     const turn = async () => {
       if (performance.now() > latest) return reject(busy())
+      const smallBefore = small
       const start = performance.eventLoopUtilization()
       const rows = scope.all(statement, values)
       resolve(rows)
@@ -48,7 +55,7 @@ export async function readPage<Values, Row>(
       await Promise.race([Promise.allSettled([rows]), late])
       taken.abort()
       await nextTurn() // it is written by then
-      await sleep(Math.min(performance.eventLoopUtilization(start).active, REST_MS))
+      if (small > smallBefore) await sleep(Math.min(performance.eventLoopUtilization(start).active, REST_MS))
     }
     const last = Promise.resolve(before)
       .then(() => turns(turn))

@@ -7,7 +7,7 @@ import type pg from 'pg'
 const SILENT_MS = 20
 const SLOW_MS = 100
 // Batches of one user on a connection before another is opened for the next.
-const MANY = 2
+const MANY = 4
 
 export interface Connection {
   readonly kind: Kind
