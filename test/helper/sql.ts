@@ -1,7 +1,6 @@
 import { CompiledQuery, type Kysely, sql } from 'kysely'
-import { buildApp } from '../../src/app.ts'
+import tap from 'tap'
 import type { Database } from '../../src/database/index.ts'
-import { createLogger } from '../../src/log.ts'
 import {
   type Given,
   isolate,
@@ -9,7 +8,7 @@ import {
   SharedScope,
   type UserScope,
 } from '../../src/isolation/index.ts'
-import { environment, identity } from './app.ts'
+import { type App, build, identity } from './app.ts'
 
 /** Runs raw SQL under a role as the walls do, but without types and guard, which no statement of the service can do. */
 export function asRole(
@@ -43,17 +42,25 @@ export async function rolledBack<T>(db: Database, use: (trx: Kysely<never>) => P
   })
 }
 
+const apps = new WeakMap<Database, ReturnType<typeof appWithScopes>>()
+
 /** A scope as requests get it: only a verified token gives one. */
 export async function scopeOf(db: Database, user: string): Promise<UserScope> {
-  const app = await buildApp({ env: environment, database: db, logger: createLogger({ write() {} }) })
-  let scope: UserScope | undefined
-  app.get('/scope', { onRequest: app.authenticate }, async (request) => {
-    scope = request.scope
-    return ''
-  })
+  const made = apps.get(db) ?? appWithScopes(db)
+  apps.set(db, made)
+  const { app, scopes } = await made
   await app.inject({ url: '/scope', headers: (await identity(user)).headers })
-  await app.close()
-  return scope as UserScope
+  return scopes.get(user) as UserScope
+}
+
+async function appWithScopes(db: Database) {
+  const scopes = new Map<string, UserScope>()
+  const routes = (app: App) =>
+    void app.get('/scope', { onRequest: app.authenticate }, async ({ user, scope }) => {
+      scopes.set(user.id, scope)
+      return ''
+    })
+  return { app: await build(tap, { database: db, routes }), scopes }
 }
 
 const { sharedStatement } = isolate<never, Record<never, never>, Record<never, never>>({
