@@ -1,9 +1,7 @@
 import { randomUUID } from 'node:crypto'
-import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { build, identity, mint } from '../helper/app.ts'
-import { run } from '../helper/child.ts'
 import { bearer } from '../helper/http.ts'
 import { group, list, ORIGIN, passing, refresh, statusesOf } from '../helper/limits.ts'
 
@@ -255,13 +253,4 @@ t.test('one network is one address', async (t) => {
     t.equal(await passing(8, (i) => refresh(app, forms[i % 4] as string)), 3, 'three of eight pass')
     t.equal((await refresh(app, '::ffff:203.0.113.8')).statusCode, 401, 'its neighbour has its own limit')
   })
-})
-
-t.test('many keys', async (t) => {
-  const { code, stdout, stderr } = await run(t, ['--expose-gc', join(import.meta.dirname, 'many-keys.ts')])
-    .ended
-  t.equal(code, 0, stderr)
-  const { remembered, megabytes } = JSON.parse(stdout)
-  t.equal(remembered, true, 'do not push others out early: after 40,000 others the third request is refused')
-  t.ok(megabytes < 15, `do not use more memory: ${megabytes} MB for 200,000 further keys`)
 })

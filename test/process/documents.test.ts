@@ -40,6 +40,15 @@ t.test('links lead somewhere', async (t) => {
   }
 })
 
+t.test('README.md shows the files of the example as they are', async (t) => {
+  const snippets = [...read('README.md').matchAll(/```tsx?\n(\/\/ (lib\/tasks\.\w+\.ts)[^]*?)```/g)]
+  t.same(
+    snippets.map(([, , file]) => file),
+    ['lib/tasks.client.ts', 'lib/tasks.server.ts'],
+  )
+  for (const [, text, file = ''] of snippets) t.equal(text, read(`examples/next/${file}`), file)
+})
+
 const COMPOSE_ONLY = ['POSTGRES_PASSWORD']
 const isKnown = (name: string) => name in Env.properties || COMPOSE_ONLY.includes(name)
 

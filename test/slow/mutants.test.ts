@@ -11,9 +11,9 @@ import { migratedUrl } from '../helper/database.ts'
 import { CITUS } from '../helper/template.ts'
 import { asRole, rolledBack, runAll, scopeOf } from '../helper/sql.ts'
 import { TASK_VALUES, taskStatements } from '../helper/statements.ts'
-import { CATALOG_MUTANTS } from './catalog-faults.ts'
-import { walkRoutes } from './route-walker.ts'
-import { behindProxy, FAULTS, faulty, SPLITTING } from './wire-faults.ts'
+import { CATALOG_MUTANTS } from '../isolation/catalog-faults.ts'
+import { walkRoutes } from '../isolation/route-walker.ts'
+import { behindProxy, FAULTS, faulty, SPLITTING } from '../isolation/wire-faults.ts'
 
 // Breaks the walls one at a time, and shows what finds it. `npm run mutants` prints the table.
 //

@@ -1,7 +1,7 @@
 import tap, { type Test } from 'tap'
 import { embeddedUrl, migratedUrl } from '../helper/database.ts'
 import { pgBouncerVersion, startPgBouncer } from '../helper/pgbouncer.ts'
-import { fuzzWire, type WireOptions } from './wire.ts'
+import { fuzzWire, type WireOptions } from '../isolation/wire.ts'
 
 // WIRE_BATCHES=200000 WIRE_SEED=7 makes it long, and repeats a run as far as the timing allows.
 const { TEST_DATABASE_URL, WIRE_BATCHES, WIRE_SEED } = process.env

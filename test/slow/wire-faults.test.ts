@@ -12,7 +12,7 @@ import { environment, identity } from '../helper/app.ts'
 import { migratedUrl } from '../helper/database.ts'
 import { pgPoolVersion, startPgPool } from '../helper/pgpool.ts'
 import type { Message, Rewriting } from '../helper/wire-proxy.ts'
-import { behindProxy, FAULTS, faulty, Injection, SPLITTING } from './wire-faults.ts'
+import { behindProxy, FAULTS, faulty, Injection, SPLITTING } from '../isolation/wire-faults.ts'
 
 const { TEST_DATABASE_URL } = process.env
 const skip = !TEST_DATABASE_URL && 'needs TEST_DATABASE_URL'

@@ -1,8 +1,8 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { prove, UnscopedStatementError } from '../../src/isolation/index.ts'
-import { Lab, statementOf } from './lab.ts'
-import { DECLARATION, HONEST, LEAKING, SCHEMA } from './statements.ts'
+import { Lab, statementOf } from '../isolation/lab.ts'
+import { DECLARATION, HONEST, LEAKING, SCHEMA } from '../isolation/statements.ts'
 
 // Statements with one to three mutations: what the guard still accepts must still not leak.
 

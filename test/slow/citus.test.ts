@@ -12,24 +12,27 @@ import { Tasks } from '../../src/tasks.ts'
 import { build, identity } from '../helper/app.ts'
 import { scopeOf } from '../helper/sql.ts'
 import { CHOSEN_VALUES, TASK_VALUES } from '../helper/statements.ts'
-import { HOSTILE_IDS } from './hostile-ids.ts'
+import { HOSTILE_IDS } from '../isolation/hostile-ids.ts'
 
 // The walls on Citus: a coordinator and two workers of the test's own. The tests that run everywhere run on it as well.
 
 const ALSO = [
   'isolation/database',
   'isolation/routes',
+  'slow/aliases',
   'isolation/two-users',
-  'isolation/concurrency',
-  'isolation/mutants',
-  'isolation/wire',
+  'slow/concurrency',
+  'slow/mutants',
+  'slow/wire',
   'api/tasks',
   'api/task-fields',
   'api/task-lists',
   'api/many-tasks',
   'api/idempotency',
   'api/conditional-requests',
+  'slow/lost-updates',
   'api/erasure-and-export',
+  'slow/erasure-in-parts',
   'api/accounts',
   'api/refresh-tokens',
 ]

@@ -9,9 +9,9 @@ import { Tasks } from '../../src/tasks.ts'
 import { build, identity } from '../helper/app.ts'
 import { databaseUrl, migratedUrl, openDatabase } from '../helper/database.ts'
 import { asRole, rolledBack, runAll, scopeOf } from '../helper/sql.ts'
-import { CATALOG_MUTANTS } from './catalog-faults.ts'
+import { CATALOG_MUTANTS } from '../isolation/catalog-faults.ts'
 import { openWireProxy } from '../helper/wire-proxy.ts'
-import { behindProxy, Injection, SPLITTING } from './wire-faults.ts'
+import { behindProxy, Injection, SPLITTING } from '../isolation/wire-faults.ts'
 
 const { TEST_DATABASE_URL } = process.env
 

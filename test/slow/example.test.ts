@@ -73,8 +73,8 @@ t.test('the examples of docs/isolation.md work as written, and the walls and tes
   t.match(walk, /^ok 1 - no route gives a stranger anything/m, 'the walk passes')
   for (const route of ['GET /notes/{id}', 'POST /notes', 'GET /projects', 'POST /projects/{id}/tasks'])
     t.match(walk, route, `${route} is walked`)
-  for (const file of ['followed.ts', 'shards.test.ts', '../api/openapi.test.ts']) {
-    const result = node('--liftoff-only', `test/isolation/${file}`)
+  for (const file of ['isolation/followed.ts', 'slow/shards.test.ts', 'api/openapi.test.ts']) {
+    const result = node('--liftoff-only', `test/${file}`)
     t.notMatch(result, /^ *not ok|^failed/m, `${file} passes`)
     t.match(result, /^ok 1 - /m, `${file} has run`)
   }
