@@ -18,8 +18,6 @@ export interface WalkOptions {
   stranger: Walker
   /** Reads the owner's rows, to prove that nothing changed; default: everything the owner can read. */
   checksum?: () => Promise<string>
-  /** Which operations the stranger tries; default: all. */
-  only?: (operation: { isAlias: boolean }) => boolean
   /** Stops after the operation that reaches this many findings. Default: never. */
   enough?: number
 }
@@ -87,11 +85,9 @@ export async function walkRoutes({
   owner,
   stranger,
   checksum,
-  only = () => true,
   enough = Infinity,
 }: WalkOptions): Promise<Walk> {
   const operations = operationsOf(document)
-  const tried = operations.filter(only)
   const mark = `mark-${randomUUID()}`
   const findings: string[] = []
   let attempts = 0
@@ -105,7 +101,7 @@ export async function walkRoutes({
 
   const snapshot = checksum ?? (async () => JSON.stringify([...(await readAll(owner, true))]))
   let owned = await snapshot()
-  for (const operation of tried) {
+  for (const operation of operations) {
     for (const [what, make] of attemptsOn(operation))
       await attempt(`${operation.method} ${operation.path} ${what}`, make)
     const now = await snapshot()
@@ -113,7 +109,7 @@ export async function walkRoutes({
     owned = now
     if (findings.length >= enough) break
   }
-  return { operations: tried.map(({ method, path }) => `${method} ${path}`), attempts, findings }
+  return { operations: operations.map(({ method, path }) => `${method} ${path}`), attempts, findings }
 
   async function attempt(what: string, make: (id: Value, userId: string) => InjectOptions): Promise<void> {
     attempts += 1

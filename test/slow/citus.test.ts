@@ -18,8 +18,7 @@ import { HOSTILE_IDS } from '../isolation/hostile-ids.ts'
 
 const ALSO = [
   'isolation/database',
-  'isolation/routes',
-  'slow/aliases',
+  'slow/routes',
   'isolation/two-users',
   'slow/concurrency',
   'slow/mutants',

@@ -69,11 +69,11 @@ t.test('the examples of docs/isolation.md work as written, and the walls and tes
   t.match(format, 'All matched files', 'the format')
 
   t.teardown(() => node('test/helper/finish.ts')) // its migrations make a database to copy of their own
-  const walk = node('--liftoff-only', 'test/isolation/routes.test.ts')
+  const walk = node('--liftoff-only', 'test/slow/routes.test.ts')
   t.match(walk, /^ok 1 - no route gives a stranger anything/m, 'the walk passes')
   for (const route of ['GET /notes/{id}', 'POST /notes', 'GET /projects', 'POST /projects/{id}/tasks'])
     t.match(walk, route, `${route} is walked`)
-  for (const file of ['isolation/followed.ts', 'slow/shards.test.ts', 'api/openapi.test.ts']) {
+  for (const file of ['isolation/followed.ts', 'slow/shards.test.ts', 'slow/openapi.test.ts']) {
     const result = node('--liftoff-only', `test/${file}`)
     t.notMatch(result, /^ *not ok|^failed/m, `${file} passes`)
     t.match(result, /^ok 1 - /m, `${file} has run`)
