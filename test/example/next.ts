@@ -11,11 +11,12 @@ import packageJson from '../../examples/next/package.json' with { type: 'json' }
 import { Child, emptyFolder, ROOT } from '../helper/child.ts'
 import { bearer, freePort, listen } from '../helper/http.ts'
 
-const { PATH, HOME } = process.env
+// npm trusts the authorities that this machine trusts.
+const { PATH, HOME, NODE_EXTRA_CA_CERTS } = process.env
 const PASSWORD: string = randomUUID()
 
 const example = (t: Test, ...args: string[]) =>
-  new Child(t, ['run.js', 'examples/run.ts', ...args], { PATH, HOME }, ROOT)
+  new Child(t, ['run.js', 'examples/run.ts', ...args], { PATH, HOME, NODE_EXTRA_CA_CERTS }, ROOT)
 
 let front: string
 let api: string
