@@ -57,48 +57,51 @@ const FORMATS: Record<string, (text: string) => boolean> = {
 
 type Compilers = NonNullable<NonNullable<FastifyServerOptions['schemaController']>['compilersFactory']>
 
-const ajv = new Ajv({
-  allErrors: true,
-  useDefaults: true,
-  allowUnionTypes: true,
-  allowMatchingProperties: true,
-  verbose: true, // a fault brings its schema, which may have a message of its own
-  formats: FORMATS,
-  keywords: ['x-message', 'x-instead'],
-})
-const validators = new Map<string, ValidateFunction>()
-const serializers = new Map<string, (data: unknown) => string>()
-
 /**
- * Compiles the routes' schemas for Fastify: each distinct one once, however many routes, mounts and apps share it.
+ * Compiles the routes' schemas for Fastify: each distinct one once, however many routes and mounts share it.
  *
  * Validates strictly: unknown fields are refused, not dropped, and no value of a wrong JSON type is coerced. Only the
  * path and the query, which are always text, are read as the types in their schemas.
  */
-export const schemaCompilers = {
-  buildValidator:
-    (external: Record<string, AnySchema | AnySchema[]>): FastifySchemaCompiler<AnySchemaObject> =>
-    ({ schema, httpPart }) => {
-      for (const [id, shared] of Object.entries(external))
-        if (!ajv.getSchema(id)) ajv.addSchema(withinBounds(shared))
-      const validate = once(validators, schema, () => ajv.compile(withinBounds(schema)))
-      if (httpPart === 'body') return validate
-      const properties = Object.entries((schema.properties ?? {}) as Record<string, AnySchemaObject>).filter(
-        ([, { type }]) => type === 'integer' || type === 'boolean',
-      )
-      return (data: Record<string, unknown>) => {
-        readText(data, properties)
-        // It was read in place. Headers that are given back would be copied each time that a request is asked for them.
-        return validate(data) ? true : { error: validate.errors as FastifySchemaValidationError[] }
-      }
-    },
-  buildSerializer:
-    (external: unknown): FastifySerializerCompiler<AnySchemaObject> =>
-    ({ schema }) =>
-      once(serializers, schema, () =>
-        buildSerializer(schema as Schema, { schema: external as Record<string, Schema> }),
-      ),
-} as unknown as Compilers // its type covers only Fastify's own compilers
+export function schemaCompilers(): Compilers {
+  const ajv = new Ajv({
+    allErrors: true,
+    useDefaults: true,
+    allowUnionTypes: true,
+    allowMatchingProperties: true,
+    verbose: true, // a fault brings its schema, which may have a message of its own
+    formats: FORMATS,
+    keywords: ['x-message', 'x-instead'],
+  })
+  const validators = new Map<string, ValidateFunction>()
+  const serializers = new Map<string, (data: unknown) => string>()
+
+  const compilers = {
+    buildValidator:
+      (external: Record<string, AnySchema | AnySchema[]>): FastifySchemaCompiler<AnySchemaObject> =>
+      ({ schema, httpPart }) => {
+        for (const [id, shared] of Object.entries(external))
+          if (!ajv.getSchema(id)) ajv.addSchema(withinBounds(shared))
+        const validate = once(validators, schema, () => ajv.compile(withinBounds(schema)))
+        if (httpPart === 'body') return validate
+        const properties = Object.entries(
+          (schema.properties ?? {}) as Record<string, AnySchemaObject>,
+        ).filter(([, { type }]) => type === 'integer' || type === 'boolean')
+        return (data: Record<string, unknown>) => {
+          readText(data, properties)
+          // It was read in place. Headers that are given back would be copied each time that a request is asked for them.
+          return validate(data) ? true : { error: validate.errors as FastifySchemaValidationError[] }
+        }
+      },
+    buildSerializer:
+      (external: unknown): FastifySerializerCompiler<AnySchemaObject> =>
+      ({ schema }) =>
+        once(serializers, schema, () =>
+          buildSerializer(schema as Schema, { schema: external as Record<string, Schema> }),
+        ),
+  }
+  return compilers as unknown as Compilers // its type covers only Fastify's own compilers
+}
 
 /** The same, but of an array with too many items that is the only fault: each item could have its own. */
 function withinBounds<T>(schema: T): T {

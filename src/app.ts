@@ -79,7 +79,7 @@ export async function buildApp({ env: variables, database: db, logger = createLo
     return503OnClosing: false, // requests already accepted are still answered while draining
     trustProxy: (address: string, hop: number): boolean => app.config.isTrustedProxy(address, hop),
     routerOptions: router,
-    schemaController: { compilersFactory: schemaCompilers },
+    schemaController: { compilersFactory: schemaCompilers() },
     frameworkErrors,
     clientErrorHandler,
   }).withTypeProvider<TypeBoxTypeProvider>()

@@ -398,7 +398,7 @@ t.test('on the wire: expectations and absolute targets', async (t) => {
 })
 
 t.test('messages come from the schema', async (t) => {
-  const app = Fastify({ schemaController: { compilersFactory: schemaCompilers } })
+  const app = Fastify({ schemaController: { compilersFactory: schemaCompilers() } })
   t.teardown(() => app.close())
   await app.register(errors)
   const properties = {
