@@ -19,7 +19,7 @@ import {
   type UpdateQueryBuilder,
   type UpdateResult,
 } from 'kysely'
-import { type Declaration, prove } from './guard/index.ts'
+import { type Declaration, prove, UnscopedStatementError } from './guard/index.ts'
 import { Owner, type OwnerColumns } from './owner.ts'
 import type { BoundStatement, Settings, SettingsValues } from './settings.ts'
 
@@ -251,7 +251,13 @@ export class StatementMaker<Of extends Audience> {
   /** @throws UnscopedStatementError if the guard cannot prove the statement */
   make<Values, Row>(build: (given: Given<Values>) => Buildable<Row>): Statement<Values, Row, Of> {
     const compiled = build(given as unknown as Given<Values>).compile(compiler)
-    return new Statement(KEY, compiled, this.#options)
+    try {
+      return new Statement(KEY, compiled, this.#options)
+    } catch (error) {
+      // The guard's own frames would leave no room for the file that has the statement.
+      if (error instanceof UnscopedStatementError) Error.captureStackTrace(error, this.make)
+      throw error
+    }
   }
 }
 

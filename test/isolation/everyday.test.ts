@@ -67,3 +67,17 @@ t.test('everyday statements that the types let pass', (t) => {
   }
   t.end()
 })
+
+t.test('a refusal says where the statement is, however deep the guard found it', (t) => {
+  const select = 'select id from nobody where id in (select id from (select id from nobody) as n)'
+  try {
+    statement(() => sql`${sql.raw(select)}`)
+    t.fail('refused')
+  } catch (error) {
+    t.match(
+      (error as Error).stack,
+      /UnscopedStatementError: nobody is no declared table.*\n(.*\n)?.*everyday\.test\.ts/,
+    )
+  }
+  t.end()
+})
