@@ -89,7 +89,7 @@ export function ordering(sort: SortName, order: Order): RawBuilder<unknown> {
 
 // Where the id says it all, the first page begins behind every id: with a null, replaced in SQL, PostgreSQL would plan
 // each list anew.
-const START = { asc: 0, desc: Number.MAX_SAFE_INTEGER }
+const START = { asc: 0, desc: 2 ** 53 }
 
 /** The condition that a row comes behind a position. */
 export function behind(sort: SortName, order: Order, { id, value }: Given<Position>): RawBuilder<boolean> {

@@ -212,6 +212,28 @@ t.test('each sort and order is total, with the tasks without last', async (t) =>
   }
 })
 
+t.test('a list holds the first and the last id that a task may have', async (t) => {
+  const { id, get, walk } = await tasksOf(t)
+  const ids = [1, Number.MAX_SAFE_INTEGER - 1, Number.MAX_SAFE_INTEGER]
+  for (const one of ids)
+    await asRole(
+      await database(),
+      { user: id },
+      `insert into tasks (user_id, id, title) overriding system value values ('${id}', ${one}, 'A task')`,
+    )
+  for (const [order, sorted] of [
+    ['asc', ids],
+    ['desc', ids.toReversed()],
+  ] as const) {
+    t.same(
+      (await walk(`order=${order}&limit=1`)).map((task) => task.id),
+      sorted,
+      order,
+    )
+    t.equal((await get(`order=${order}`)).json().length, 3, 'without links')
+  }
+})
+
 t.test('a query that is refused says what to send', async (t) => {
   const { titles } = await tasksOf(t)
   for (const [query, told] of [
