@@ -42,3 +42,6 @@ export const CHOSEN_VALUES = {
     ids: '1,7,900',
   }),
 }
+
+/** Whether it is a list by a rank: its first page has no id. */
+export const isByRank = ({ sql }: { sql: string }): boolean => /\$\d+::bigint is null or case /.test(sql)

@@ -4,13 +4,13 @@ import { prove, type ScopedStatement } from '../../src/isolation/index.ts'
 import { isolation } from '../../src/tables.ts'
 import { database } from '../helper/database.ts'
 import { scopeOf } from '../helper/sql.ts'
-import { CHOSEN_VALUES, TASK_VALUES } from '../helper/statements.ts'
+import { CHOSEN_VALUES, isByRank, TASK_VALUES } from '../helper/statements.ts'
 
 const more = { after: 1_000_000, key: 'k', request: 'r' }
 const values = { ...TASK_VALUES, ...more }
 /** What a statement may be given: a list by a rank begins at no id, or behind one. */
-const variants = ({ sql: text }: { sql: string }) => [
-  ['plain', /\$\d+::bigint is null or case /.test(text) ? { ...values, id: null } : values] as const,
+const variants = (statement: { sql: string }) => [
+  ['plain', isByRank(statement) ? { ...values, id: null } : values] as const,
   ['chosen', { ...CHOSEN_VALUES, ...more }] as const,
 ]
 

@@ -4,7 +4,7 @@ import type { OwnedTable } from '../../src/isolation/index.ts'
 import { isolation } from '../../src/tables.ts'
 import { database, databaseUrl } from '../helper/database.ts'
 import { scopeOf } from '../helper/sql.ts'
-import { CHOSEN_VALUES, TASK_VALUES, taskStatements } from '../helper/statements.ts'
+import { CHOSEN_VALUES, isByRank, TASK_VALUES, taskStatements } from '../helper/statements.ts'
 
 const PARTITIONS = 8
 
@@ -46,7 +46,10 @@ t.test(
 
     t.ok(statements.length > 0, 'there are statements')
     for (const [statement, values] of statements.flatMap((statement) =>
-      [TASK_VALUES, CHOSEN_VALUES].map((values) => [statement, { ...values, after: 4_000 }] as const),
+      [TASK_VALUES, CHOSEN_VALUES].map((values) => {
+        const first = isByRank(statement) && { id: null } // behind one without a rank is none with it
+        return [statement, { ...values, ...first, after: 4_000 }] as const
+      }),
     )) {
       const parameters = [...scope.bind(statement as never, values).parameters]
       const { rows } = await client.query({
