@@ -454,3 +454,21 @@ t.test('messages come from the schema', async (t) => {
     t.equal(response.json().detail, detail, detail)
   }
 })
+
+t.test('two apps may mean different schemas by the same name', async (t) => {
+  const appWith = async (properties: object) => {
+    const app = Fastify({ schemaController: { compilersFactory: schemaCompilers() } })
+    t.teardown(() => app.close())
+    await app.register(errors)
+    app.addSchema({ $id: 'Same', type: 'object', properties, additionalProperties: false })
+    const same = { $ref: 'Same#' }
+    app.post('/', { schema: { body: same, response: { 200: same } } }, async () => ({ a: '1', b: '1' }))
+    return (payload: object) => app.inject({ method: 'POST', url: '/', payload })
+  }
+  const one = await appWith({ a: { type: 'string' } })
+  const other = await appWith({ b: { type: 'integer' } })
+  t.same((await one({ a: 'x' })).json(), { a: '1' })
+  t.same((await other({ b: 1 })).json(), { b: 1 })
+  t.equal((await one({ b: 1 })).statusCode, 422, 'the first app knows only its own')
+  t.equal((await other({ a: 'x' })).statusCode, 422, 'the second app knows only its own')
+})
