@@ -42,10 +42,17 @@ export async function readPage<Values, Row>(
   const user = ScopedStatement.ownerOf(scope.bind(statement, values))
   const before = lastOf.get(user)
   if (!before && lastOf.size >= USERS && patience < Infinity) throw busy()
-  const latest = performance.now() + patience
   return new Promise((resolve, reject) => {
+    let isRefused = false
+    const refuse = () => {
+      isRefused = true
+      reject(busy())
+    }
+    // Not when it is its turn: exports in front of it may take any time.
+    const refusal = patience < Infinity ? setTimeout(refuse, patience) : undefined
     const turn = async () => {
-      if (performance.now() > latest) return reject(busy())
+      if (isRefused) return
+      clearTimeout(refusal)
       const smallBefore = small
       const start = performance.eventLoopUtilization()
       const rows = scope.all(statement, values)

@@ -2,11 +2,11 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { sql } from 'kysely'
 import pg from 'pg'
 import t from 'tap'
-import { connect } from '../../src/database/index.ts'
+import { connect, type Database } from '../../src/database/index.ts'
 import { SlowUsers } from '../../src/database/slow-users.ts'
 import { Tasks } from '../../src/tasks.ts'
 import { build, type Identity, identity } from '../helper/app.ts'
-import { migratedUrl } from '../helper/database.ts'
+import { migratedUrl, openDatabase } from '../helper/database.ts'
 import { openProxy } from '../helper/proxy.ts'
 import { scopeOf, slow } from '../helper/sql.ts'
 
@@ -309,6 +309,25 @@ t.test('a long list whose turn does not come is refused', { skip }, async (t) =>
   const statuses = (await Promise.all(answers)).map(({ statusCode }) => statusCode)
   t.equal(statuses[0], 200, 'the one at the front is answered')
   t.same(new Set(statuses), new Set([200, 503]), 'no other failure')
+})
+
+t.test('a long list waits no longer behind exports', async (t) => {
+  const database = await openDatabase(t)
+  const answered = Promise.withResolvers<unknown[][]>()
+  let asked = 0
+  const run: Database['run'] = () => {
+    asked += 1
+    return answered.promise
+  }
+  const app = await build(t, { env: { LOCAL_AUTH: 'off' }, database: { ...database, run } })
+  const users = await Promise.all(Array.from({ length: 20 }, () => identity()))
+  const exports = users.map(({ headers }) => app.inject({ url: '/me/export', headers }))
+  const { headers } = await identity()
+  const list = await app.inject({ url: '/todos?limit=1000', headers })
+  t.match(list.json(), { status: 503, code: 'busy' })
+  t.ok(asked < users.length, `when ${asked} of the exports in front of it had their turn`)
+  answered.resolve([[]])
+  for (const { statusCode } of await Promise.all(exports)) t.equal(statusCode, 200, 'each export has its own')
 })
 
 t.test('a long list whose turn cannot come in time is refused at once', { skip }, async (t) => {
