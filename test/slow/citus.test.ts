@@ -147,7 +147,8 @@ tap.test('on Citus', { skip }, async (t) => {
       // The shard of the rows that the coordinator makes is known only when they are there.
       if (JSON.stringify(plan).includes('pull to coordinator')) {
         const shards = await shardsWritten(client, text, [...parameters])
-        t.equal(shards.size, 1, `${[...shards]}: ${name}`)
+        const written = new Set([...shards].map((shard) => shard.replace(/_\d+$/, '')))
+        t.ok(written.size > 0 && shards.size === written.size, `one of each table, ${[...shards]}: ${name}`)
         continue
       }
       const counts = taskCounts(plan)
