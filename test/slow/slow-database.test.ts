@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { sql } from 'kysely'
 import pg from 'pg'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { connect, type Database } from '../../src/database/index.ts'
 import { SlowUsers } from '../../src/database/slow-users.ts'
 import { Tasks } from '../../src/tasks.ts'
@@ -291,17 +291,7 @@ t.test('a write that lost its connection waits for a lock like any other', { ski
 })
 
 t.test('a long list whose turn does not come is refused', { skip }, async (t) => {
-  const url = await migratedUrl()
-  const database = await connect({ url })
-  t.teardown(() => database.close())
-  const app = await build(t, { database })
-  const users = await Promise.all(Array.from({ length: 20 }, () => identity()))
-  const locker = new pg.Client({ connectionString: url })
-  await locker.connect()
-  t.teardown(() => locker.end())
-  await locker.query('begin')
-  await locker.query('lock table tasks in access exclusive mode')
-  const answers = users.map(({ headers }) => app.inject({ url: '/todos?limit=1000', headers }))
+  const { answers, locker } = await longListsOf(20, t)
   const first = await Promise.race(answers)
   t.match(first.json(), { status: 503, code: 'busy' }, 'one at the end is refused')
   t.equal(first.headers['retry-after'], '1', 'and is told when to ask again')
@@ -331,20 +321,26 @@ t.test('a long list waits no longer behind exports', async (t) => {
 })
 
 t.test('a long list whose turn cannot come in time is refused at once', { skip }, async (t) => {
-  const url = await migratedUrl()
-  const database = await connect({ url })
-  t.teardown(() => database.close())
-  const app = await build(t, { database })
-  const users = await Promise.all(Array.from({ length: 250 }, () => identity()))
-  const locker = new pg.Client({ connectionString: url })
-  await locker.connect()
-  t.teardown(() => locker.end())
-  await locker.query('begin')
-  await locker.query('lock table tasks in access exclusive mode')
-  const answers = users.map(({ headers }) => app.inject({ url: '/todos?limit=1000', headers }))
+  const { answers, locker } = await longListsOf(250, t)
   const first = await Promise.race(answers.map((answer, i) => answer.then(() => i)))
   t.ok(first >= 200, 'others have come before it')
   t.match((await answers[first])?.json(), { status: 503, code: 'busy' })
   await locker.query('rollback')
   await Promise.all(answers)
 })
+
+/** What that many users get who each ask for a long list, while the table is locked. */
+async function longListsOf(count: number, t: Test) {
+  const url = await migratedUrl()
+  const database = await connect({ url })
+  t.teardown(() => database.close())
+  const app = await build(t, { database })
+  const users = await Promise.all(Array.from({ length: count }, () => identity()))
+  const locker = new pg.Client({ connectionString: url })
+  await locker.connect()
+  t.teardown(() => locker.end())
+  await locker.query('begin')
+  await locker.query('lock table tasks in access exclusive mode')
+  const answers = users.map(({ headers }) => app.inject({ url: '/todos?limit=1000', headers }))
+  return { answers, locker }
+}
