@@ -20,13 +20,16 @@ export async function openProxy(t: Pick<Test, 'teardown'>, address: string) {
       [upstream, socket],
     ] as const) {
       sockets.add(from)
+      let due = 0
       from.on('error', () => {})
       from.on('close', () => to.destroy())
       from.on('data', (data) => {
         if (blocked) return
         const passed = data.subarray(0, left)
         left -= passed.length
-        if (delay > 0) setTimeout(() => to.write(passed), delay)
+        const now = performance.now()
+        due = Math.max(due, now + delay) // nothing overtakes what is still delayed
+        if (due > now) setTimeout(() => to.write(passed), due - now)
         else to.write(passed)
         if (left === 0) drop()
       })

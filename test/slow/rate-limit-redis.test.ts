@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { LightMyRequestResponse as Response } from 'fastify'
 import t, { type Test } from 'tap'
-import { build, identity } from '../helper/app.ts'
+import { type App, build, type Identity, identity } from '../helper/app.ts'
 import { group, list, passing, refresh, statusesOf } from '../helper/limits.ts'
 import { openProxy } from '../helper/proxy.ts'
 import { canStartRedis, forget, hasRedis, redis, REDIS_URL, startRedis } from '../helper/redis.ts'
@@ -27,18 +27,40 @@ async function withRedis(t: Test, REDIS_URL: string, env: Record<string, string>
   return { app, warnings, limits }
 }
 
+/** Redis has this long to count a request; then the instance counts it by itself. */
+const PATIENCE_MS = 100
+
+/** How many requests of a user pass, sent in turn to the apps. All are counted in Redis: a try that was kept waiting is repeated. */
+async function passingShared(t: Test, apps: App[], count: number, user?: Identity) {
+  for (let tries = 0; tries < 20; tries++) {
+    await until(() => apps.every(({ limits }) => limits === 'shared'))
+    const asker = user ?? (await identity())
+    forget(t, asker.id)
+    let slowest = 0
+    const passed = await passing(count, async (i) => {
+      const sent = performance.now()
+      const response = await list(apps[i % apps.length] as App, asker)
+      slowest = Math.max(slowest, performance.now() - sent)
+      return response
+    })
+    if (slowest < PATIENCE_MS) return { passed, asker }
+  }
+  throw new Error('Redis kept a request waiting in each of 20 tries')
+}
+
 t.test('with Redis', { skip: !hasRedis && `no Redis at ${REDIS_URL}` }, async (t) => {
   t.test('instances share the limits', async (t) => {
     const env = { RATE_LIMIT_MAX: '6', AUTH_RATE_LIMIT_MAX: '4' }
     const [one, two] = [await withRedis(t, REDIS_URL, env), await withRedis(t, REDIS_URL, env)]
     t.ok(await until(() => one.app.limits === 'shared' && two.app.limits === 'shared'), 'both count in Redis')
     t.strictSame([await one.limits(), await two.limits()], ['shared', 'shared'], 'both say so')
-    const [ada, bob] = [await identity(), await identity()]
+    const { passed, asker: ada } = await passingShared(t, [one.app, two.app], 10)
+    t.equal(passed, 6, 'a user has six requests on both together')
+    const bob = await identity()
     const network = `2001:db8:${group()}:${group()}`
-    forget(t, ada.id, bob.id, network.replaceAll(/:0+(?=\w)/g, ':'))
+    forget(t, bob.id, network.replaceAll(/:0+(?=\w)/g, ':'))
 
     const turns = (i: number) => (i % 2 ? one.app : two.app)
-    t.equal(await passing(10, (i) => list(turns(i), ada)), 6, 'a user has six requests on both together')
     t.equal((await list(one.app, bob)).statusCode, 200, 'another user has their own')
     t.equal(
       await passing(10, (i) => refresh(turns(i), `${network}::${i}`)),
@@ -74,9 +96,8 @@ t.test('with Redis', { skip: !hasRedis && `no Redis at ${REDIS_URL}` }, async (t
     const proxy = await openProxy(t, REDIS_URL)
     const { app, warnings, limits } = await withRedis(t, proxy.url, { RATE_LIMIT_MAX: '3' })
     t.ok(await until(() => app.limits === 'shared'), 'it counts in Redis')
-    const ada = await identity()
-    forget(t, ada.id)
-    t.equal(await passing(4, () => list(app, ada)), 3, 'three of four pass')
+    const { passed, asker: ada } = await passingShared(t, [app], 4)
+    t.equal(passed, 3, 'three of four pass')
 
     warnings.length = 0
     await proxy.cut()
@@ -97,9 +118,7 @@ t.test('with Redis', { skip: !hasRedis && `no Redis at ${REDIS_URL}` }, async (t
     await proxy.restore()
     t.ok(await until(() => app.limits === 'shared'), 'comes back by itself')
     t.equal(await limits(), 'shared', '/ready says so')
-    const bob = await identity()
-    forget(t, bob.id)
-    t.equal(await passing(4, () => list(app, bob)), 3, 'three of four pass again')
+    t.equal((await passingShared(t, [app], 4)).passed, 3, 'three of four pass again')
   })
 
   t.test('that accepts connections and never answers', async (t) => {
@@ -134,9 +153,10 @@ t.test('a Redis that', { skip: !canStartRedis && 'redis-server is not installed'
     await t.test(name, async (t) => {
       const { app, warnings, limits } = await withRedis(t, proxy.url, { RATE_LIMIT_MAX: '5' })
       t.ok(await until(() => app.limits === 'shared'), 'it counts in Redis')
-      const [ada, bob] = [await identity(), await identity()]
-      t.equal(await passing(8, () => list(app, ada)), 5, 'five of eight pass')
+      const { passed, asker: ada } = await passingShared(t, [app], 8)
+      t.equal(passed, 5, 'five of eight pass')
 
+      const bob = await identity()
       warnings.length = 0
       await breakIt()
       t.equal(await passing(8, () => list(app, bob)), 5, 'the instance counts by itself: five of eight pass')
@@ -147,7 +167,7 @@ t.test('a Redis that', { skip: !canStartRedis && 'redis-server is not installed'
 
       await repair()
       t.ok(await until(() => app.limits === 'shared'), 'comes back by itself')
-      t.equal(await passing(8, () => list(app, ada)), 0, 'the count in Redis is still there')
+      t.equal((await passingShared(t, [app], 8, ada)).passed, 0, 'the count in Redis is still there')
     })
   }
 })
