@@ -1,0 +1,3 @@
+import { importTests } from '../helper/folder.ts'
+
+await importTests(import.meta.dirname)
