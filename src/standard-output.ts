@@ -13,6 +13,8 @@ const MAX_BYTES = 8 * 1024 * 1024
 const RETRY_MS = 1_000
 const FLUSH_MS = 500
 const PAUSE_MS = 10
+// A write costs as much as making several lines, so those of this time share one.
+const GATHER_MS = 20
 
 /**
  * Writes lines of ASCII to standard output in the background. While they cannot be written, because nobody reads the
@@ -30,7 +32,7 @@ export class StandardOutput {
   /** Whether `#current` has been handed over, and nothing was heard of it. */
   #underWay = false
   #waiting: string[] = []
-  /** What is gathered until it makes a chunk, or the turn of the event loop is over. */
+  /** What is gathered until it makes a chunk, or its time is over. */
   #last = ''
   #bytes = 0
   #active = false
@@ -69,9 +71,13 @@ export class StandardOutput {
       this.#last = ''
     }
     this.#last += line
+    this.#gather()
+  }
+
+  #gather(): void {
     if (this.#active) return
     this.#active = true
-    setImmediate(() => this.#writeNext())
+    setTimeout(() => this.#writeNext(), GATHER_MS).unref()
   }
 
   #writeNext(): void {
@@ -89,7 +95,9 @@ export class StandardOutput {
     this.#underWay = false
     if (!error) {
       this.#advance(count)
-      this.#writeNext()
+      if (this.#current || this.#waiting.length > 0) return this.#writeNext()
+      this.#active = false
+      if (this.#last || this.#dropped > 0) this.#gather()
     } else if (!this.#stream) {
       setTimeout(() => this.#writeNext(), RETRY_MS).unref() // the disk may have room by then
     }
