@@ -15,7 +15,7 @@ export interface Connection {
   client: pg.PoolClient | undefined
   readonly connecting: Promise<pg.PoolClient>
   /** Batches in flight, in the order in which PostgreSQL answers them. */
-  readonly batches: Set<Batch>
+  readonly batches: Batch[]
   /** When it was connected, or the last answer came. */
   answered: number
   /** Whether the pool has it back. */
@@ -68,13 +68,12 @@ interface Limits {
   most: number
 }
 
+// Lists of a few, not sets and maps: those make new tables as they grow and shrink, several times for each request.
 /** Batches of one kind, and the connections that carry them. */
 export class Kind {
-  readonly connections = new Set<Connection>()
+  readonly connections: Connection[] = []
   /** Those that no connection has room for, or that their user's share has no room for. */
   readonly waiting = new Set<Batch>()
-  /** What each user has under way. */
-  readonly #users = new Map<string, Set<Batch>>()
   readonly #limits: Limits
 
   constructor(limits: Limits) {
@@ -82,21 +81,30 @@ export class Kind {
   }
 
   get isFull(): boolean {
-    return this.connections.size >= this.#limits.most
+    return this.connections.length >= this.#limits.most
   }
 
   get load(): Load {
     let underWay = 0
-    for (const { batches } of this.connections) underWay += batches.size
-    return { connections: this.connections.size, underWay, waiting: this.waiting.size }
+    for (const { batches } of this.connections) underWay += batches.length
+    return { connections: this.connections.length, underWay, waiting: this.waiting.size }
   }
 
   /** Whether the user has their share under way already. */
   isHeldBack({ user }: Batch, now: number): boolean {
-    const theirs = user === undefined ? undefined : this.#users.get(user)
-    if (theirs === undefined) return false
     const { share, slowShare } = this.#limits
-    return theirs.size >= share || (theirs.size >= slowShare && isSlow(theirs, now))
+    const isAnySlow = this.connections.some(({ batches }) => isSlow(batches[0], now))
+    if (user === undefined || (share === Infinity && !isAnySlow)) return false
+    let theirs = 0
+    let isOneSlow = false
+    for (const { batches } of this.connections) {
+      for (const batch of batches) {
+        if (batch.user !== user) continue
+        theirs += 1
+        isOneSlow ||= isSlow(batch, now)
+      }
+    }
+    return theirs >= share || (isOneSlow && theirs >= slowShare)
   }
 
   /** The first connection with few batches; if there is none, the one with the fewest that has room. */
@@ -104,36 +112,12 @@ export class Kind {
     const { spreadAt, capacity } = this.#limits
     let fewest: Connection | undefined
     for (const connection of this.connections) {
-      const { size } = connection.batches
-      if (size >= capacity || isSilent(connection, now) || isSlow(connection.batches, now)) continue
-      if (size < spreadAt && !this.#hasMany(connection, batch)) return { few: connection }
-      if (!fewest || size < fewest.batches.size) fewest = connection
+      const { batches } = connection
+      if (batches.length >= capacity || isSilent(connection, now) || isSlow(batches[0], now)) continue
+      if (batches.length < spreadAt && !hasMany(batches, batch)) return { few: connection }
+      if (!fewest || batches.length < fewest.batches.length) fewest = connection
     }
     return { fewest }
-  }
-
-  /** Whether it carries several of the user already: whoever comes behind them waits for all, if they are slow. */
-  #hasMany({ batches }: Connection, { user }: Batch): boolean {
-    if (user === undefined || (this.#users.get(user)?.size ?? 0) < MANY) return false
-    let theirs = 0
-    for (const batch of batches) if (batch.user === user) theirs += 1
-    return theirs >= MANY
-  }
-
-  /** The batch is under way on one of the connections. */
-  add(connection: Connection, batch: Batch): void {
-    connection.batches.add(batch)
-    if (batch.user === undefined) return
-    const theirs = this.#users.get(batch.user)
-    if (theirs) theirs.add(batch)
-    else this.#users.set(batch.user, new Set([batch]))
-  }
-
-  /** The batch has ended. */
-  delete(connection: Connection, batch: Batch): void {
-    connection.batches.delete(batch)
-    const theirs = batch.user === undefined ? undefined : this.#users.get(batch.user)
-    if (theirs?.delete(batch) && theirs.size === 0) this.#users.delete(batch.user as string)
   }
 
   putFirst(batch: Batch): void {
@@ -148,14 +132,26 @@ export class Kind {
   }
 }
 
-/** Whether nothing has come back for a while, although something was sent. */
-export function isSilent({ batches, answered }: Connection, now: number, ms = SILENT_MS): boolean {
-  const [oldest] = batches
-  return oldest?.sent !== undefined && Math.max(oldest.sent, answered) < now - ms
+/** Whether several are the user's: whoever comes behind them waits for all, if they are slow. */
+function hasMany(batches: readonly Batch[], { user }: Batch): boolean {
+  if (user === undefined || batches.length < MANY) return false
+  return batches.filter((batch) => batch.user === user).length >= MANY
 }
 
-/** Whether the first batch, which is the oldest, was sent long ago. */
-function isSlow(batches: Set<Batch>, now: number): boolean {
-  const [oldest] = batches
-  return oldest?.sent !== undefined && oldest.sent < now - SLOW_MS
+/** Whether nothing has come back for a while, although something was sent. */
+export function isSilent({ batches, answered }: Connection, now: number, ms = SILENT_MS): boolean {
+  const sent = batches[0]?.sent
+  return sent !== undefined && Math.max(sent, answered) < now - ms
+}
+
+/** Whether it was sent long ago. The first one on a connection is the oldest. */
+function isSlow(batch: Batch | undefined, now: number): boolean {
+  return batch?.sent !== undefined && batch.sent < now - SLOW_MS
+}
+
+/** Takes an item out of a list; returns whether it was there. */
+export function remove<T>(list: T[], item: T): boolean {
+  const place = list.indexOf(item)
+  if (place >= 0) list.splice(place, 1)
+  return place >= 0
 }

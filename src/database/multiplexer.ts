@@ -2,7 +2,7 @@ import type pg from 'pg'
 import { hangUp } from './batch.ts'
 import type { Connections } from './connections.ts'
 import { isAnswerLost, isConnectionFault, isReadOnly } from './faults.ts'
-import { type Batch, type Connection, isSilent, Kind, type KindName, type Load } from './kinds.ts'
+import { type Batch, type Connection, isSilent, Kind, type KindName, type Load, remove } from './kinds.ts'
 import { SlowUsers } from './slow-users.ts'
 
 // Several requests share a connection: each writes its whole batch at once and PostgreSQL answers in order, so no
@@ -128,7 +128,7 @@ export class Multiplexer {
       else if (!isAnswerLost(error)) this.#record(connection, batch)
       // Nothing more is sent on a broken connection, and the pool does not get it back.
       const { client } = connection
-      if (client && isConnectionFault(error) && connection.kind.connections.delete(connection)) {
+      if (client && isConnectionFault(error) && remove(connection.kind.connections, connection)) {
         this.#leaving.add(connection)
         // One that refuses to write is sound: what else is under way on it has an answer of its own.
         if (isReadOnly(error)) this.#pool.leave(client)
@@ -163,11 +163,11 @@ export class Multiplexer {
 
   #end(connection: Connection, batch: Batch): void {
     const { kind, batches } = connection
-    kind.delete(connection, batch)
+    remove(batches, batch)
     connection.answered = performance.now()
-    if (batches.size === 0 && this.#leaving.delete(connection)) release(connection, true)
+    if (batches.length === 0 && this.#leaving.delete(connection)) release(connection, true)
     this.#admit(kind)
-    if (batches.size === 0 && kind.connections.delete(connection)) release(connection)
+    if (batches.length === 0 && remove(kind.connections, connection)) release(connection)
     for (const other of this.#kinds) if (other !== kind) this.#admit(other)
   }
 
@@ -203,22 +203,22 @@ export class Multiplexer {
     const connection = few ?? this.#open(kind) ?? fewest
     if (!connection) return undefined
     batch.sent = now
-    batch.alone = connection.batches.size === 0
+    batch.alone = connection.batches.length === 0
     batch.quickBefore = this.#slowUsers.quick
-    kind.add(connection, batch)
+    connection.batches.push(batch)
     return connection
   }
 
   #open(kind: Kind): Connection | undefined {
     let open = 0
-    for (const other of this.#kinds) open += other.connections.size || (other === kind ? 0 : 1)
+    for (const other of this.#kinds) open += other.connections.length || (other === kind ? 0 : 1)
     if (open >= this.#max || kind.isFull) return undefined
     const connecting = this.#pool.connect()
     const connection: Connection = {
       kind,
       client: undefined,
       connecting,
-      batches: new Set(),
+      batches: [],
       answered: 0,
       released: false,
     }
@@ -228,18 +228,17 @@ export class Multiplexer {
         connection.answered = performance.now()
         if (connection.released) client.release() // nobody has waited for it
       },
-      () => kind.connections.delete(connection),
+      () => remove(kind.connections, connection),
     )
-    kind.connections.add(connection)
+    kind.connections.push(connection)
     return connection
   }
 
   /** Those that are being opened are of the host to use by the time they are. */
   #leaveAll(): void {
     for (const kind of this.#kinds) {
-      for (const connection of kind.connections) {
-        if (!connection.client) continue
-        kind.connections.delete(connection)
+      for (const connection of kind.connections.filter(({ client }) => client)) {
+        remove(kind.connections, connection)
         this.#leaving.add(connection)
       }
     }
@@ -247,8 +246,7 @@ export class Multiplexer {
   }
 
   #inUse(): Connection[] {
-    const open = this.#kinds.map(({ connections }) => [...connections])
-    return [...this.#leaving, ...open.flat()]
+    return [...this.#leaving, ...this.#kinds.flatMap(({ connections }) => connections)]
   }
 
   #wait({ waiting }: Kind, batch: Batch): Promise<Connection> {
@@ -304,7 +302,7 @@ function connected({ connecting }: Connection, batch: Batch): Promise<pg.PoolCli
 
 /** Fails these batches; what was sent fails with its connection, and with all that is on it. */
 function fail({ client, batches }: Connection, error: Error, which = (_batch: Batch) => true): void {
-  const some = [...batches].filter(which)
+  const some = batches.filter(which)
   if (some.length === 0) return
   if (client) hangUp(client, error)
   else for (const batch of some) batch.reject?.(error)
