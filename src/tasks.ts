@@ -25,7 +25,8 @@ type Versioned<T> = T & { version: number }
 
 const columns = ['id', 'user_id', ...FIELDS, 'due_at as due_date', 'created_at', 'updated_at'] as const
 const withVersion = [...columns, 'version'] as const
-const hasVersion = ({ versions }: Given<At>) => sql<boolean>`coalesce(version::text = any(${versions}), true)`
+const hasVersion = ({ versions }: Given<At>) =>
+  sql<boolean>`(${versions}::text[] is null or version::text = any(${versions}))`
 
 type Page = Position & { limit: number; skip: number }
 const pageOf = (mine: Mine, { limit, skip }: Given<Page>) =>

@@ -28,13 +28,6 @@ function shownTime(milliseconds: number): string {
   return `${milliseconds / size}${unit}`
 }
 
-/** The SQL that sets them. */
-interface SetText {
-  usual: string
-  /** Sets how long a statement waits for a lock, too. */
-  withLock: string
-}
-
 /** What a transaction sets besides its owner. */
 export interface SettingsValues {
   /** Unique to the batch. */
@@ -45,15 +38,25 @@ export interface SettingsValues {
   lockTimeout?: number
   /** Whether statements run under roles of their own. */
   rls: boolean
+  /**
+   * Whether to prove that each statement was in the same transaction as its settings. Not needed where a connection
+   * leads to one PostgreSQL session, which answers in order.
+   */
+  seal: boolean
   /** Whether owned rows are on the workers of Citus. Needs an explicit transaction. Default false. */
   citus?: boolean
 }
+
+type Text = Pick<BoundStatement, 'name' | 'sql'>
 
 const HAND_ON: BoundStatement = {
   name: 'settings_go_to_workers',
   sql: "select set_config('citus.propagate_set_commands', 'local', true)",
   parameters: [],
 }
+
+const variant = (rls: boolean, hasLock: boolean, seal: boolean): number =>
+  (rls ? 4 : 0) + (hasLock ? 2 : 0) + (seal ? 1 : 0)
 
 /** How the statements of one audience are run. */
 export interface SettingsOptions {
@@ -72,7 +75,8 @@ export interface SettingsOptions {
  *
  * - `search_path` with `pg_temp` last, so that no temporary table shadows a real one
  * - `lock_timeout`, where a statement shall not wait for a lock for long
- * - the owner and the nonce, in settings of our own; the time-out
+ * - the owner, in settings of our own; the time-out
+ * - the nonce, which comes back as it went; if it is to be read again behind the statement, in a setting of our own
  * - the role, after the schema of the login has been found
  */
 export class Settings {
@@ -80,7 +84,8 @@ export class Settings {
   /** The settings of the owner columns, as SQL names. */
   readonly #names: readonly string[]
   readonly #role: string
-  readonly #set: { rls: SetText; plain: SetText }
+  /** By `variant()`. */
+  readonly #set: readonly Text[]
   readonly #setBehindOwners: { rls: string; plain: string }
   readonly #read: { rls: string; plain: string }
 
@@ -92,11 +97,6 @@ export class Settings {
     const path = "select set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true)"
     const current = (names: readonly string[]) =>
       names.map((name) => `current_setting('${name}', true)`).join(', ')
-    const set = (names: readonly string[]): SetText => {
-      const settings = names.map((name, i) => `set_config('${name}', $${i + 1}, true)`).join(', ')
-      const lock = `set_config('lock_timeout', $${names.length + 1}, true)`
-      return { usual: `${path}, ${settings}`, withLock: `${path}, ${lock}, ${settings}` }
-    }
     const setBehindOwners = (names: readonly string[]) => {
       const others = names.slice(columns.length)
       const settings = others.map((name, i) => `set_config('${name}', $${i + 1}, true)`).join(', ')
@@ -104,7 +104,22 @@ export class Settings {
     }
     const read = (names: readonly string[]) => `select ${current(names)}`
     const plain = [...own, 'statement_timeout']
-    this.#set = { rls: set([...plain, 'role']), plain: set(plain) }
+    const set = (names: readonly string[], hasLock: boolean, seal: boolean) => {
+      const settings = names.map((name, i) =>
+        i === columns.length && !seal ? `$${i + 1}::text` : `set_config('${name}', $${i + 1}, true)`,
+      )
+      if (hasLock) settings.unshift(`set_config('lock_timeout', $${names.length + 1}, true)`)
+      return [path, ...settings].join(', ')
+    }
+    const either = [false, true]
+    this.#set = either.flatMap((rls) =>
+      either.flatMap((hasLock) =>
+        either.map((seal) => ({
+          name: `settings${rls ? '_with_role' : ''}${hasLock ? '_and_lock' : ''}${seal ? '_to_seal' : ''}`,
+          sql: set(rls ? [...plain, 'role'] : plain, hasLock, seal),
+        })),
+      ),
+    )
     this.#setBehindOwners = { rls: setBehindOwners([...plain, 'role']), plain: setBehindOwners(plain) }
     this.#read = { rls: read([...plain, 'role']), plain: read(plain) }
   }
@@ -114,16 +129,15 @@ export class Settings {
    * @returns the statements that set them; the last reads them back
    */
   inFront(owner: readonly string[], values: SettingsValues): BoundStatement[] {
-    const { nonce, timeout, lockTimeout, rls, citus } = values
+    const { nonce, timeout, lockTimeout, rls, seal, citus } = values
     const expected = this.#columns.map((_, i) => owner[i] ?? '')
     expected.push(nonce, shownTime(timeout))
     if (rls) expected.push(this.#role)
     if (citus && owner.length > 0) return this.#inFrontOfWorkers(expected, values)
-    const name = rls ? 'settings_with_role' : 'settings'
-    const { usual, withLock } = rls ? this.#set.rls : this.#set.plain
-    if (lockTimeout === undefined) return [{ name, sql: usual, parameters: expected, expected }]
-    const parameters = [...expected, shownTime(lockTimeout)]
-    return [{ name: `${name}_and_lock`, sql: withLock, parameters, expected }]
+    const hasLock = lockTimeout !== undefined
+    const { name, sql } = this.#set[variant(rls, hasLock, seal)] as Text
+    const parameters = hasLock ? [...expected, shownTime(lockTimeout)] : expected
+    return [{ name, sql, parameters, expected }]
   }
 
   /**

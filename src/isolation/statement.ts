@@ -194,7 +194,7 @@ export class ScopedStatement implements BoundStatement {
    * @returns the statement after its settings, which are read again after it if `seal` is true
    * @throws TypeError for anything that was not made by a scope
    */
-  static onTheWire(statement: ScopedStatement, options: RunOptions): BoundStatement[] {
+  static onTheWire(statement: ScopedStatement, options: SettingsValues): BoundStatement[] {
     const settings = statement.#settings
     const inFront = settings.inFront(statement.#owner, options)
     if (!options.seal) return [...inFront, statement]
@@ -205,15 +205,6 @@ export class ScopedStatement implements BoundStatement {
 for (const made of [Statement, ScopedStatement]) {
   Object.freeze(made)
   Object.freeze(made.prototype)
-}
-
-/** How a batch of statements runs. */
-export interface RunOptions extends SettingsValues {
-  /**
-   * Whether to prove that each statement was in the same transaction as its settings. Not needed where a connection
-   * leads to one PostgreSQL session, which answers in order.
-   */
-  seal: boolean
 }
 
 const compiler = new Kysely<never>({
