@@ -7,6 +7,17 @@ import '../../src/many-tasks.ts' // makes them, as does what it imports
 
 const others = isolation.declaration.owned.filter((table) => table !== 'tasks')
 
+/** Every statement of the service on owned tables, with those of export and erasure. */
+export const allStatements = (): Statement<any, unknown, 'owner'>[] => [
+  ...isolation.statements,
+  ...isolation.tables.flatMap(({ firstPage, nextPage, deleteFirst, deleteNext }) => [
+    firstPage,
+    nextPage,
+    deleteFirst,
+    deleteNext,
+  ]),
+]
+
 /** Those that name no owned table but `tasks`. */
 export const taskStatements = () =>
   isolation.statements.filter(
@@ -43,5 +54,13 @@ export const CHOSEN_VALUES = {
   }),
 }
 
+const MORE = { after: 1_000_000, key: 'k', request: 'r' }
+
+/** What a statement may be given, beside its owner: a list by a rank begins at no id, or behind one. */
+export const variantsOf = (statement: { sql: string }): [name: string, values: Record<string, unknown>][] => [
+  ['plain', { ...TASK_VALUES, ...MORE, ...(isByRank(statement) && { id: null }) }],
+  ['chosen', { ...CHOSEN_VALUES, ...MORE }],
+]
+
 /** Whether it is a list by a rank: its first page has no id. */
-export const isByRank = ({ sql }: { sql: string }): boolean => /\$\d+::bigint is null or case /.test(sql)
+const isByRank = ({ sql }: { sql: string }): boolean => /\$\d+::bigint is null or case /.test(sql)

@@ -4,15 +4,7 @@ import { prove, type ScopedStatement } from '../../src/isolation/index.ts'
 import { isolation } from '../../src/tables.ts'
 import { database } from '../helper/database.ts'
 import { scopeOf } from '../helper/sql.ts'
-import { CHOSEN_VALUES, isByRank, TASK_VALUES } from '../helper/statements.ts'
-
-const more = { after: 1_000_000, key: 'k', request: 'r' }
-const values = { ...TASK_VALUES, ...more }
-/** What a statement may be given: a list by a rank begins at no id, or behind one. */
-const variants = (statement: { sql: string }) => [
-  ['plain', isByRank(statement) ? { ...values, id: null } : values] as const,
-  ['chosen', { ...CHOSEN_VALUES, ...more }] as const,
-]
+import { allStatements, TASK_VALUES, variantsOf } from '../helper/statements.ts'
 
 const literal = (value: unknown): string => {
   if (value === null) return 'null'
@@ -49,21 +41,10 @@ const briefly = (text: string) => {
   return `${plain.slice(0, 40)} … ${plain.slice(-70)}`
 }
 
-/** Every statement of the service on owned tables, with those of export and erasure. */
-const all = () => [
-  ...isolation.statements,
-  ...isolation.tables.flatMap(({ firstPage, nextPage, deleteFirst, deleteNext }) => [
-    firstPage,
-    nextPage,
-    deleteFirst,
-    deleteNext,
-  ]),
-]
-
 t.test('row-level security costs a check per statement, not per row', async (t) => {
   const db = await database()
   const scope = await scopeOf(db, 'user-7')
-  t.ok(all().length > 5, `${all().length} statements`)
+  t.ok(allStatements().length > 5, `${allStatements().length} statements`)
   await db.asLogin((login) =>
     login.transaction().execute(async (trx) => {
       await sql`insert into tasks (user_id, title) select 'user-' || n % 100, n::text from generate_series(1, 5000) as n`.execute(
@@ -76,8 +57,8 @@ t.test('row-level security costs a check per statement, not per row', async (t) 
       // As it is planned for its values, and once and for all.
       for (const mode of ['force_custom_plan', 'force_generic_plan']) {
         await sql`select set_config('plan_cache_mode', ${mode}, true)`.execute(trx)
-        for (const [statement, [variant, given]] of all().flatMap((statement) =>
-          variants(statement).map((variant) => [statement, variant] as const),
+        for (const [statement, [variant, given]] of allStatements().flatMap((statement) =>
+          variantsOf(statement).map((variant) => [statement, variant] as const),
         )) {
           const name = `${mode}, ${variant}: ${briefly(statement.sql)}`
           const { sql: text, parameters }: ScopedStatement = scope.bind(statement as never, given)
@@ -118,7 +99,7 @@ t.test('the list that everybody asks for is planned once and for all', async (t)
   const scope = await scopeOf(db, 'user-7')
   const list = isolation.statements.find(({ sql: text }) => / and id < \$2 order by id desc /.test(text))
   t.ok(list)
-  const { sql: text, parameters } = scope.bind(list as never, { ...values, id: Number.MAX_SAFE_INTEGER })
+  const { sql: text, parameters } = scope.bind(list as never, { ...TASK_VALUES, id: Number.MAX_SAFE_INTEGER })
   await db.asLogin((login) =>
     login.transaction().execute(async (trx) => {
       await sql`insert into tasks (user_id, title) select 'user-' || n % 100, n::text from generate_series(1, 5000) as n`.execute(
@@ -145,7 +126,8 @@ t.test('every statement is proved by its owner, and by nothing else', async (t) 
   const db = await database()
   const [ada, bob] = [await scopeOf(db, 'ada'), await scopeOf(db, 'bob')]
   const { declaration } = isolation
-  for (const statement of all()) {
+  for (const statement of allStatements()) {
+    const [[, values] = []] = variantsOf(statement)
     const other = bob.bind(statement as never, values).parameters
     const parameters = ada.bind(statement as never, values).parameters
     const owners = parameters.map((value, i) => (value === other[i] ? undefined : 'user_id'))

@@ -7,11 +7,11 @@ import { Missing } from '../../faults/processes.ts'
 import { CitusCluster, createDistributed, requireCitus } from '../../scale/citus.ts'
 import { connect, type Database } from '../../src/database/index.ts'
 import { diagnose, migrate } from '../../src/migrations/index.ts'
-import { isolation, protect } from '../../src/tables.ts'
+import { protect } from '../../src/tables.ts'
 import { Tasks } from '../../src/tasks.ts'
 import { build, identity } from '../helper/app.ts'
 import { scopeOf } from '../helper/sql.ts'
-import { CHOSEN_VALUES, TASK_VALUES } from '../helper/statements.ts'
+import { allStatements, variantsOf } from '../helper/statements.ts'
 import { HOSTILE_IDS } from '../isolation/hostile-ids.ts'
 
 // The walls on Citus: a coordinator and two workers of the test's own. The tests that run everywhere run on it as well.
@@ -29,8 +29,6 @@ const ALSO = [
   'slow/routes.test.ts',
   'slow/wire.test.ts',
 ].map((file) => join(import.meta.dirname, '..', file))
-
-const more = { after: 1_000_000, key: 'k', request: 'r' }
 
 const skip = whyNot()
 
@@ -131,8 +129,8 @@ tap.test('on Citus', { skip }, async (t) => {
     const scope = await scopeOf(db, 'ada')
     const client = await cluster.coordinator.connect('walls')
     t.teardown(() => client.end())
-    const given = [TASK_VALUES, CHOSEN_VALUES].flatMap((values) =>
-      isolation.statements.map((statement) => scope.bind(statement, { ...values, ...more })),
+    const given = allStatements().flatMap((statement) =>
+      variantsOf(statement).map(([, values]) => scope.bind(statement, values)),
     )
     for (const { sql: text, parameters } of given) {
       const { rows } = await client.query(`explain (format json) ${text}`, [...parameters])
