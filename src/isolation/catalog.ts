@@ -212,6 +212,15 @@ const ROLES: Check[] = [
 ]
 
 const REACH: Check[] = [
+  // That of an identity column needs no right.
+  () => sql`
+    select 'grant', format('Role %s may not use %s, a default of table %s.', role.name, c.oid::regclass, d.name),
+      format('grant usage on sequence %s to %I;', c.oid::regclass, role.name)
+    from role join declared as d using (is_owned) join pg_attrdef as a on adrelid = d.oid
+    join pg_depend on classid = 'pg_attrdef'::regclass and objid = a.oid
+    join pg_class as c on c.oid = refobjid and refclassid = 'pg_class'::regclass
+    where relkind = 'S' and not coalesce(has_sequence_privilege(role.oid, c.oid, 'usage, update'), false)`,
+
   // Everything else that they reach: the other role's tables, views (which run with their owner's rights), partitions.
   () => sql`
     select 'undeclared',
