@@ -72,20 +72,19 @@ async function writeDocument(
   const text = readFileSync(document, 'utf8')
   const [before = '', inside, after] = text.split(new RegExp(`${begin}(.*)${end}`, 's'))
   if (inside === undefined || after === undefined) throw new Error(`${document} has lost its marks`)
+  const run = `${new Date().toISOString().slice(0, 10)}, ${cpus().length} × ${cpus()[0]?.model}`
   const lines = scenarios.map(({ name }) => {
     const row = rows.find((row) => row.name === name)
-    if (row) return `| \`${name}\` | ${row.what} | ${row.goal} | ${row.figure} | ${row.verdict} |`
+    if (row) return `| \`${name}\` | ${row.what} | ${row.goal} | ${row.figure} | ${row.verdict} | ${run} |`
     return inside.split('\n').find((line) => line.startsWith(`| \`${name}\` `)) ?? ''
   })
-  const machine =
-    `Last run on ${new Date().toISOString().slice(0, 10)}, ${cpus().length} × ${cpus()[0]?.model}, Node.js ${process.version}. ` +
-    'Clients, service and database share the machine: counts hold elsewhere, times do not.'
+  const note = 'Clients, service and database share the machine: counts hold elsewhere, times do not.'
   const table = [
-    '| Scenario | What is done | Goal | Measured | Reached |',
-    '| --- | --- | --- | --- | --- |',
+    '| Scenario | What is done | Goal | Measured | Reached | Run |',
+    '| --- | --- | --- | --- | --- | --- |',
     ...lines,
   ]
-  const whole = `${before}${begin}\n\n${machine}\n\n${table.filter(Boolean).join('\n')}\n\n${end}${after}`
+  const whole = `${before}${begin}\n\n${note}\n\n${table.filter(Boolean).join('\n')}\n\n${end}${after}`
   writeFileSync(document, await format(whole, { ...(await resolveConfig(document)), filepath: document }))
   process.stdout.write(`Written: ${document}\n`)
 }
