@@ -64,6 +64,16 @@ export function call(
 
 export const keepAlive = () => new Agent({ keepAlive: true, maxSockets: Infinity })
 
+/** Sends a request again, as clients should, for as long as the answer is 503, at most a minute. */
+export async function persist(url: string, request: Call): Promise<Answer & { repeats: number }> {
+  const end = performance.now() + 60_000
+  for (let repeats = 0; ; repeats++) {
+    const answer = await call(url, request)
+    if (answer.status !== 503 || performance.now() > end) return { ...answer, repeats }
+    await sleep(100)
+  }
+}
+
 /** Clients that create tasks one after the other, and remember which the service has acknowledged. */
 export class Writers {
   readonly acknowledged = new Set<string>()
@@ -75,27 +85,37 @@ export class Writers {
   longestGap = 0
   #last = performance.now()
   sent = 0
+  /** How many answers were 503, and repeated. */
+  repeated = 0
   #stopped = false
   readonly #agent = keepAlive()
   readonly #done: Promise<unknown>
 
-  /** @param pause milliseconds at most between an answer and the next request */
-  constructor(url: string, tokens: readonly string[], count: number, pause = 0) {
+  /**
+   * @param pause milliseconds at most between an answer and the next request
+   * @param persistent whether a 503 is repeated, with the same Idempotency-Key
+   */
+  constructor(
+    url: string,
+    tokens: readonly string[],
+    count: number,
+    { pause = 0, persistent = false }: { pause?: number; persistent?: boolean } = {},
+  ) {
     this.#done = Promise.all(
-      Array.from({ length: count }, (_, i) => this.#write(url, tokens[i % tokens.length] as string, pause)),
+      Array.from({ length: count }, (_, i) =>
+        this.#write(url, tokens[i % tokens.length] as string, pause, persistent),
+      ),
     )
   }
 
-  async #write(url: string, token: string, pause: number): Promise<void> {
+  async #write(url: string, token: string, pause: number, persistent: boolean): Promise<void> {
     while (!this.#stopped) {
       const title = randomUUID()
-      const { status, ms, refused, kept } = await call(url, {
-        method: 'POST',
-        path: '/todos',
-        token,
-        body: { title },
-        agent: this.#agent,
-      })
+      const request = { method: 'POST', path: '/todos', token, body: { title }, agent: this.#agent }
+      const { status, ms, refused, kept, repeats } = persistent
+        ? await persist(url, { ...request, headers: { 'idempotency-key': title } })
+        : { ...(await call(url, request)), repeats: 0 }
+      this.repeated += repeats
       if (refused) {
         await sleep(50)
         continue

@@ -53,3 +53,18 @@ export async function startService(env: Record<string, string>, options: Service
   if (!service.isRunning) throw new Error('the service does not start')
   return service
 }
+
+/**
+ * Options of node with which signals move the clock of the service: past the time after which keys are fetched again, and
+ * on in steps that no busy service would take for an idle time.
+ */
+export const CLOCK = [
+  '--import',
+  `data:text/javascript,${encodeURIComponent(
+    `const now = Date.now
+    let seconds = 0
+    Date.now = () => now() + seconds * 1000
+    process.on('SIGWINCH', () => { seconds += 500 })
+    process.on('SIGURG', () => { seconds += 40 })`,
+  )}`,
+]

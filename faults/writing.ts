@@ -67,7 +67,7 @@ export async function compared(
   },
 ): Promise<Outcome> {
   const tokens = await Promise.all(Array.from({ length: USERS }, (_, i) => tools.token(`writer-${i}`)))
-  const writers = new Writers(to, tokens, WRITERS, pause)
+  const writers = new Writers(to, tokens, WRITERS, { pause })
   const done = await disturb().finally(() => writers.stop())
   const rows = await server.query<{ title: string }>('select title from tasks', name)
   const { lost, doubled } = writers.compare(rows.map(({ title }) => title))

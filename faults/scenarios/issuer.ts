@@ -2,17 +2,8 @@ import { createServer, type RequestListener } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { call, watch } from '../clients.ts'
+import { CLOCK } from '../service.ts'
 import type { Scenario } from '../tools.ts'
-
-// Signals move the clock of the service: past the time after which keys are fetched again, and on in steps that no busy
-// service would take for an idle time.
-const CLOCK = `data:text/javascript,${encodeURIComponent(
-  `const now = Date.now
-  let seconds = 0
-  Date.now = () => now() + seconds * 1000
-  process.on('SIGWINCH', () => { seconds += 500 })
-  process.on('SIGURG', () => { seconds += 40 })`,
-)}`
 
 export default {
   name: 'issuer',
@@ -33,14 +24,14 @@ export default {
       JWKS_URL: `http://127.0.0.1:${(server.address() as AddressInfo).port}/jwks`,
       BETTER_AUTH_URL: tools.issuer.url,
     }
-    const service = await tools.service(env, { args: ['--import', CLOCK] })
+    const service = await tools.service(env, { args: CLOCK })
     const tokens = await Promise.all(
       Array.from({ length: 10 }, (_, i) => tools.issuer.sign('EdDSA', `user-${i}`)),
     )
     const calls = tokens.map((token) => ({ path: '/todos?limit=20', token }))
     await watch(service.url, calls, { seconds: 3 })
     const before = await watch(service.url, calls, { seconds: 5 })
-    const idle = await tools.service(env, { args: ['--import', CLOCK] })
+    const idle = await tools.service(env, { args: CLOCK })
     await watch(idle.url, calls, { seconds: 1 })
     answer = () => {} // accepted, never answered
     service.child.kill('SIGWINCH')

@@ -1,11 +1,14 @@
 import { randomUUID } from 'node:crypto'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { cpSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { exportJWK, generateKeyPair, SignJWT } from 'jose'
 import { type Answer, call, keepAlive, thousands, timesOf } from '../../faults/clients.ts'
 import { openHaproxy } from '../../faults/haproxy.ts'
-import { freePort, Running } from '../../faults/processes.ts'
-import type { Service } from '../../faults/service.ts'
+import { freePort, Running, until } from '../../faults/processes.ts'
+import { CLOCK, type Service } from '../../faults/service.ts'
 import type { Scenario, Tools } from '../../faults/tools.ts'
 
 const INSTANCES = 3
@@ -18,8 +21,8 @@ const USERS = 400
 
 export default {
   name: 'instances',
-  what: `${INSTANCES} instances with one Redis behind haproxy: migrate at once; one user's ${thousands(LIMIT + 100)} requests, one refresh token, one Idempotency-Key, sign-out and erasure at all of them; then a migration and all replaced by a release with it, under ${CLIENTS} clients`,
-  goal: `one migrates; a limit of ${thousands(LIMIT)} is ${thousands(LIMIT)}; a token is good once, a key makes one row; 0 of ${thousands(REQUESTS)} failed, 0 lost`,
+  what: `${INSTANCES} instances with one Redis behind haproxy: migrate at once; one user's ${thousands(LIMIT + 100)} requests, one refresh token, one Idempotency-Key, sign-out, erasure and a change of the issuer's key at all of them; then a migration and all replaced by a release with it, under ${CLIENTS} clients`,
+  goal: `one migrates; a limit of ${thousands(LIMIT)} is ${thousands(LIMIT)}; a token is good once, a key makes one row; a key of the issuer counts at all from its first token on, and at none once it is withdrawn; 0 of ${thousands(REQUESTS)} failed, 0 lost`,
   async run(tools) {
     const { url, name, server } = await tools.database({ empty: true })
     const migrations = await Promise.all(Array.from({ length: INSTANCES }, () => migrate(url)))
@@ -36,6 +39,7 @@ export default {
     const once = await idempotency(tools, instances)
     const ended = await signsOut(instances)
     const erased = await erases(instances)
+    const rotated = await rotates(tools, env)
     const rolled = await roll(tools, front, async () => {
       const release = nextRelease(tools)
       await sleep(2000)
@@ -60,7 +64,8 @@ export default {
       figure:
         `${INSTANCES} migrate at once: exit codes ${migrations.join(', ')}, ${rows.length} migrations; ` +
         `${limited.kinds}; one refresh token at all at once: ${refreshed}; one key at all at once: ${once}; ` +
-        `signed out at one: ${ended}; erased at one: ${erased}; migrated and replaced: ` +
+        `signed out at one: ${ended}; erased at one: ${erased}; ` +
+        `the issuer's old key / its new one: ${rotated}; migrated and replaced: ` +
         `**${rolled.failed} of ${thousands(rolled.count)} failed, ${lost} lost**, p99 ${rolled.p99} ms, longest ${rolled.max} ms`,
       ok:
         migrations.every((code) => code === 0) &&
@@ -69,6 +74,7 @@ export default {
         once === '1 row, 1 id' &&
         ended === '401, 401, 401' &&
         erased === '401, 401, 401; 0 tasks' &&
+        rotated === ROTATED &&
         rolled.migrated === 0 &&
         added?.n === '1' &&
         rolled.failed === 0 &&
@@ -196,6 +202,53 @@ async function erases(instances: Service[]): Promise<string> {
   )
   const list = await call(instances.at(-1)?.url ?? '', { path: '/todos', token })
   return `${statusesOf(answers)}; ${JSON.parse(list.body).length} tasks`
+}
+
+const ROTATED =
+  'both published 200, 200, 200 / 200, 200, 200; the old one withdrawn 401, 401, 401 / 200, 200, 200'
+
+/** Tokens of the issuer's old and new key at all instances, after it has published the new one, and withdrawn the old. */
+async function rotates(tools: Tools, env: Record<string, string>): Promise<string> {
+  const [old, fresh] = [await keyOf('old'), await keyOf('new')]
+  let keys = [old.jwk]
+  const server = createServer((_request, response) => response.end(JSON.stringify({ keys })))
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  tools.teardown(() => server.close())
+  const BETTER_AUTH_URL = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  const instances = await Promise.all(
+    Array.from({ length: INSTANCES }, () => tools.service({ ...env, BETTER_AUTH_URL }, { args: CLOCK })),
+  )
+  const tokens = [await old.sign(BETTER_AUTH_URL), await fresh.sign(BETTER_AUTH_URL)]
+  const seen = async () => {
+    const rows = tokens.map(async (token) =>
+      statusesOf(await Promise.all(instances.map(({ url }) => call(url, { path: '/todos', token })))),
+    )
+    return (await Promise.all(rows)).join(' / ')
+  }
+  await seen()
+  keys = [old.jwk, fresh.jwk]
+  for (const { child } of instances) child.kill('SIGURG') // keys are asked for at most every 30 seconds
+  const both = await seen()
+  keys = [fresh.jwk]
+  for (const { child } of instances) child.kill('SIGWINCH') // and again after 8 minutes, beside the requests
+  await until('the old key is refused', async () => (await seen()).startsWith('401, 401, 401'), 10).catch(
+    () => {},
+  )
+  return `both published ${both}; the old one withdrawn ${await seen()}`
+}
+
+async function keyOf(kid: string) {
+  const { publicKey, privateKey } = await generateKeyPair('EdDSA')
+  const sign = (url: string) =>
+    new SignJWT({ email: 'rotated@example.com' })
+      .setProtectedHeader({ alg: 'EdDSA', kid })
+      .setSubject('rotated')
+      .setIssuer(url)
+      .setAudience(url)
+      .setIssuedAt()
+      .setExpirationTime('1h')
+      .sign(privateKey)
+  return { jwk: { ...(await exportJWK(publicKey)), kid, alg: 'EdDSA' }, sign }
 }
 
 /** Clients that create, list and toggle while something goes on, and until there were enough requests. */
