@@ -228,6 +228,7 @@ async function rotates(tools: Tools, env: Record<string, string>): Promise<strin
   await seen()
   keys = [old.jwk, fresh.jwk]
   for (const { child } of instances) child.kill('SIGURG') // keys are asked for at most every 30 seconds
+  await sleep(500) // a busy machine is late to deliver it
   const both = await seen()
   keys = [fresh.jwk]
   for (const { child } of instances) child.kill('SIGWINCH') // and again after 8 minutes, beside the requests
