@@ -1,9 +1,10 @@
 import { type Compilable, sql } from 'kysely'
 import { DEFAULTS, FIELDS, valuesIn } from '../schemas/task-fields.ts'
 import type { Affected, NewTasks, Task, TaskChange } from '../schemas/task.ts'
+import { sqlStateOf } from './database/index.ts'
 import type { Given, UserScope } from './isolation/index.ts'
 import { readPage } from './large-reads.ts'
-import { validationFailed } from './problem.ts'
+import { unavailable, validationFailed } from './problem.ts'
 import { statement } from './tables.ts'
 import { type Chosen, chosen } from './task-filters.ts'
 import { type Change, changed } from './tasks.ts'
@@ -32,6 +33,14 @@ const placeOf = ({ id }: NewTasks[number]): number => (typeof id === 'number' ? 
 const nothingToChange = () =>
   validationFailed([{ loc: ['body'], msg: 'must have a field to change', type: 'required' }])
 
+/** So many that they take longer than a statement may will take longer each time. */
+const tooSlow = (error: unknown): never => {
+  if (sqlStateOf(error) !== '57014') throw error
+  const detail =
+    'It took too long, so nothing was done. Try again, or choose fewer tasks: up to 1,000 by ids.'
+  throw unavailable('database_unavailable', detail, error)
+}
+
 /** Several tasks of one user at once: each call is one statement, which does all of it or nothing. */
 export class ManyTasks {
   readonly #scope: UserScope
@@ -48,16 +57,19 @@ export class ManyTasks {
     return readPage(this.#scope, rows.length, createAll, { tasks: JSON.stringify(rows) })
   }
 
-  /** Changes the fields given of all tasks that are chosen, or of none. */
+  /**
+   * Changes the fields given of all tasks that are chosen, or of none.
+   * @throws HttpProblem 503 database_unavailable if that takes too long; so does `remove`
+   */
   change(chosen: Chosen, fields: TaskChange): Promise<Affected> {
     const values = valuesIn(fields)
     const sets = Object.keys(values)
     if (sets.length === 0) throw nothingToChange()
-    return this.#scope.one(changeAll, { ...chosen, ...DEFAULTS, ...values, sets })
+    return this.#scope.one(changeAll, { ...chosen, ...DEFAULTS, ...values, sets }).catch(tooSlow)
   }
 
   /** Removes all tasks that are chosen, or none. */
   remove(chosen: Chosen): Promise<Affected> {
-    return this.#scope.one(removeAll, chosen)
+    return this.#scope.one(removeAll, chosen).catch(tooSlow)
   }
 }

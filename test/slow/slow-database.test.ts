@@ -43,6 +43,30 @@ t.test('a database that suddenly goes silent', { skip }, async (t) => {
   t.same(await callMany(), ['answered'], 'the next ones use new connections')
 })
 
+t.test('what changes too many tasks says so, and changes none', { skip }, async (t) => {
+  const url = await migratedUrl()
+  const database = await connect({ url, statementTimeout: 300 })
+  t.teardown(() => database.close())
+  const app = await build(t, { database })
+  const { headers } = await identity('busy')
+  await app.inject({ method: 'POST', url: '/todos', headers, payload: { title: 'x', completed: true } })
+  const holder = new pg.Client({ connectionString: url })
+  await holder.connect()
+  t.teardown(() => holder.end())
+  await holder.query('begin; select from tasks for update')
+  for (const [method, payload] of [['DELETE'], ['PATCH', { title: 'y' }]] as const) {
+    const answer = await app.inject({ method, url: '/todos?completed=true', headers, payload })
+    t.match(
+      answer.json(),
+      { status: 503, code: 'database_unavailable', detail: /choose fewer tasks/ },
+      method,
+    )
+  }
+  await holder.query('rollback')
+  const { body } = await app.inject({ url: '/todos', headers })
+  t.match(JSON.parse(body), [{ title: 'x' }])
+})
+
 t.test('no request waits for a connection that is long in being made', { skip }, async (t) => {
   const proxy = await openProxy(t, await migratedUrl())
   const database = await connect({ url: proxy.url, statementTimeout: 500 })
