@@ -3,12 +3,13 @@ import { join, relative } from 'node:path'
 import pg from 'pg'
 import tap from 'tap'
 import { type Kysely, sql } from 'kysely'
-import { Missing } from '../../faults/processes.ts'
+import { Missing, until } from '../../faults/processes.ts'
 import { CitusCluster, createDistributed, requireCitus } from '../../scale/citus.ts'
 import { connect, type Database } from '../../src/database/index.ts'
 import { diagnose, migrate } from '../../src/migrations/index.ts'
 import { protect } from '../../src/tables.ts'
 import { Tasks } from '../../src/tasks.ts'
+import { PASSWORD, post, signIn, signUp } from '../helper/accounts.ts'
 import { build, identity } from '../helper/app.ts'
 import { scopeOf } from '../helper/sql.ts'
 import { allStatements, variantsOf } from '../helper/statements.ts'
@@ -296,6 +297,46 @@ tap.test('on Citus', { skip }, async (t) => {
       await onWorker(mending)
     }
     t.same(await diagnose(db), [], 'and mended, all is well')
+  })
+
+  await t.test('an erasure in which the coordinator fails can be repeated', async (t) => {
+    const app = await build(t, { database: db })
+    const ada = await signUp(app)
+    await create(db, ada.user.id, 'x')
+    const [place] = await cluster.coordinator.query<{ port: number; shard: string }>(
+      `select nodeport as port, shard_name as shard from citus_shards where table_name = 'tasks'::regclass
+        and shardid = get_shard_id_for_distribution_column('tasks', $1::text)`,
+      'walls',
+      [ada.user.id],
+    )
+    const worker = cluster.workers.find(({ port }) => port === place?.port)
+    const client = await worker?.connect('walls')
+    t.teardown(() => client?.end())
+    // The worker takes a second to commit, and the coordinator does not live to see it.
+    await client?.query(`set citus.enable_manual_changes_to_shards = on; set citus.enable_ddl_propagation = off;
+      create function late() returns trigger language plpgsql as 'begin perform pg_sleep(1); return null; end';
+      create constraint trigger late after delete on ${place?.shard} deferrable initially deferred
+        for each row execute function late()`)
+    const erase = () =>
+      app.inject({ method: 'DELETE', url: '/me', headers: ada.headers, payload: { password: PASSWORD } })
+    const failed = erase()
+    await until('the worker commits', async () => {
+      const rows = await worker?.query("select from pg_stat_activity where wait_event = 'PgSleep'", 'walls')
+      return rows?.length
+    })
+    await cluster.coordinator.kill()
+    t.match((await failed).json(), { status: 503, code: 'database_unavailable' })
+    const stored = `select from ${place?.shard} where user_id = '${ada.user.id}'`
+    await until('the tasks are gone', async () => (await client?.query(stored))?.rowCount === 0)
+    await cluster.coordinator.start()
+    await client?.query(`drop trigger late on ${place?.shard}; drop function late`)
+    t.ok((await signIn(app, ada)).token, 'the account is still there')
+    t.equal((await erase()).statusCode, 200)
+    t.equal(
+      (await post(app, 'signin', { email: ada.email, password: PASSWORD })).statusCode,
+      401,
+      'and then it is not',
+    )
   })
 
   await t.test('a worker that is down takes its own users with it, and no others', async (t) => {
