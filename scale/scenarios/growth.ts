@@ -8,9 +8,13 @@ import {
   type Times,
   timesOf,
 } from '../../faults/clients.ts'
+import type { Postgres } from '../../faults/postgres.ts'
 import type { Service } from '../../faults/service.ts'
 import type { Scenario } from '../../faults/tools.ts'
 import { seconds } from '../../faults/writing.ts'
+import { connect } from '../../src/database/index.ts'
+import { SharedScope } from '../../src/isolation/index.ts'
+import { RefreshTokens } from '../../src/refresh-tokens.ts'
 
 const SIZES = [1, 1_000, 1_000_000]
 const KEYS = 100_000
@@ -121,6 +125,9 @@ export default {
         `memory at most ${most.join(' / ')} MB`,
       )
     }
+    figures.push(
+      `${thousands(last)} expired refresh tokens removed in ${await sweep(url, server, name, last)}`,
+    )
     return {
       figure: figures.join('; '),
       ok: slowest < 1000 && worst.p99 < 100 && worst.failed === 0 && memory < 1.3 && whole && left === 0,
@@ -163,6 +170,26 @@ async function meanwhile(
   const times = timesOf(await Promise.all(answers))
   agent.destroy()
   return { ...times, took, rss, most, growth: most / rss }
+}
+
+/** Has the service's own code remove refresh tokens that have expired. Returns how long that takes. */
+async function sweep(url: string, server: Postgres, name: string, count: number): Promise<string> {
+  await server.query(
+    "insert into accounts (id, email, name, password) values ('swept', 'swept', '', '')",
+    name,
+  )
+  await server.query(
+    `insert into refresh_tokens (hash, family, account_id, expires_at)
+     select md5(n::text), md5(n::text)::uuid, 'swept', now() - n * interval '1 ms' from generate_series(1, ${count}) as n`,
+    name,
+  )
+  const database = await connect({ url })
+  const start = performance.now()
+  const removed = await new RefreshTokens(new SharedScope(database), 1).sweep()
+  const took = performance.now() - start
+  await database.close()
+  if (removed !== count) throw new Error(`${removed} refresh tokens were removed`)
+  return seconds(took)
 }
 
 /** Deletes all done tasks of a user: at once, or by their ids if they are too many for that. Says how. */
