@@ -30,8 +30,6 @@ declare module '@fastify/jwt' {
   }
 }
 
-const VERIFIED: unique symbol = Symbol('verified')
-
 declare module 'fastify' {
   interface FastifyInstance {
     /** The `onRequest` hook of every route that needs a token: sets `request.user`, or throws 401. */
@@ -42,7 +40,6 @@ declare module 'fastify' {
   interface FastifyRequest {
     /** Whose rows the request may reach. */
     readonly owner: Owner
-    [VERIFIED]: Verified | null
   }
 }
 
@@ -53,6 +50,23 @@ interface Verified {
   readonly owner: Owner
   /** Until when the keys that verified it need not be asked again, in milliseconds since 1970; undefined for a secret. */
   readonly keys: number | undefined
+}
+
+// A base class whose instance is the object that it is given.
+const Itself = function (request: object) {
+  return request
+} as unknown as new (request: object) => object
+
+/** Gives a request a private field, so that no handler can say whose it is. A WeakMap would cost microseconds. */
+class Identified extends Itself {
+  #verified: Verified | undefined
+  static as(request: object, verified: Verified): void {
+    const identified = #verified in request ? request : new Identified(request)
+    identified.#verified = verified
+  }
+  static of(request: object): Verified | undefined {
+    return #verified in request ? request.#verified : undefined
+  }
 }
 
 const ownerOf = claimOwners()
@@ -66,6 +80,8 @@ export default fp(
     const options = verifierOptions(app.config)
     const { keySet } = options
     app.decorate('keySet', keySet)
+    // The tokens that @fastify/jwt has verified: who calls `authenticate` with a `jwtVerify` of their own adds none.
+    const signed = new WeakMap<object, string>()
 
     await app.register(fastifyJwt, {
       decoratorName: 'jwtPayload', // not `user`: it has only a getter, below
@@ -75,7 +91,12 @@ export default fp(
       },
       decode: { complete: true },
       sign: { algorithm: 'HS256', ...(issuer && { iss: issuer }), ...(audience && { aud: audience }) },
+      trusted(_request, token) {
+        signed.set(token, `${token.input}.${token.signature}`)
+        return true
+      },
       verify: {
+        complete: true,
         algorithms: [...SECRET_ALGORITHMS, ...KEY_SET_ALGORITHMS],
         clockTolerance: LEEWAY_SECONDS * 1000,
         ignoreExpiration: true, // userOf() checks the claims, with a separate answer for each fault
@@ -97,32 +118,32 @@ export default fp(
       const token = parseToken(credential)
       // Before the key is looked up: what is fetched meanwhile may lack it.
       const keys = token.header.alg === 'HS256' ? undefined : keySet?.freshUntil()
-      await request.jwtVerify().catch((error) => {
+      const proof = await request.jwtVerify<object>().catch((error) => {
         throw error instanceof HttpProblem ? error : wrongSignature(token, options, error)
       })
+      if (signed.get(proof) !== credential) throw new TypeError('the token was not verified')
       const user = deepFreeze(userOf(token, options))
       const verified = { user, owner: ownerOf(user), keys }
       cache.set(credential, verified)
       return verified
     }
 
-    app.decorateRequest(VERIFIED, null)
     app.decorateRequest('user', {
       getter() {
-        return this[VERIFIED]?.user as User // undefined on a route without authenticate
+        return Identified.of(this)?.user as User // undefined on a route without authenticate
       },
     })
     app.decorateRequest('owner', {
       getter() {
-        if (!this[VERIFIED])
-          throw new Error('This route has no user: app.authenticate is not among its hooks.')
-        return this[VERIFIED].owner
+        const verified = Identified.of(this)
+        if (!verified) throw new Error('This route has no user: app.authenticate is not among its hooks.')
+        return verified.owner
       },
     })
     app.decorate('authenticate', async (request, reply) => {
       reply.header('cache-control', 'no-store') // the answer is for this user only
       try {
-        request[VERIFIED] = await verify(request)
+        Identified.as(request, await verify(request))
       } catch (error) {
         // An unreachable issuer is not the caller's fault.
         if ((error as HttpProblem).statusCode === 401) await app.limitFailures(request, reply)

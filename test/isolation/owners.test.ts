@@ -201,3 +201,57 @@ t.test('a handler that declares tables and owners of its own', async (t) => {
   )
   t.ok(isolation.statements.length > 0, 'while the service has statements')
 })
+
+t.test('a handler that has a token of its own making verified', async (t) => {
+  const app = await buildApp({
+    env: environment,
+    database: await database(),
+    logger: createLogger({ write() {} }),
+  })
+  t.teardown(() => app.close())
+  const { headers } = await identity('ada')
+  const genuine = headers.authorization
+  const part = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url')
+  const claims = { sub: 'bob', exp: Math.floor(Date.now() / 1000) + 60 }
+  const unsigned = `Bearer ${part({ alg: 'HS256', typ: 'JWT' })}.${part(claims)}.${'A'.repeat(43)}`
+  const of = (token: string) => ['authorization', token]
+  const verifies = { jwtVerify: async () => ({ payload: claims, input: unsigned.split(' ')[1] }) }
+  let read = 0
+  const attempts: Record<string, (request: Forged) => object> = {
+    'a request of their own': () => ({ raw: { rawHeaders: of(unsigned) }, ...verifies }),
+    'one that inherits of theirs': (request) =>
+      Object.create(request, {
+        raw: { value: { rawHeaders: of(unsigned) } },
+        jwtVerify: { value: verifies.jwtVerify },
+      }),
+    'theirs, with another jwtVerify': (request) => {
+      request.raw.rawHeaders = of(unsigned)
+      return Object.assign(request, verifies)
+    },
+    'theirs, with another token each time': (request) => {
+      Object.defineProperty(request.raw, 'rawHeaders', { get: () => of(read++ ? genuine : unsigned) })
+      return request
+    },
+    'theirs, with the answer for another token': (request) => {
+      const right = request.jwtVerify({ verify: { extractToken: () => genuine.split(' ')[1] } })
+      request.raw.rawHeaders = of(unsigned)
+      return Object.assign(request, { jwtVerify: () => right })
+    },
+    'theirs, where something says who it is': (request) => {
+      for (const key of Object.getOwnPropertySymbols(request))
+        if (request[key]?.user) request[key] = { ...request[key], user: { id: 'bob' } }
+      return {}
+    },
+  }
+  app.get('/attempts/:what', { onRequest: app.authenticate }, async (request: Forged, reply) => {
+    const attempt = attempts[request.params.what] as (request: Forged) => object
+    await app.authenticate.call(app, attempt(request) as never, reply).catch(() => {})
+    return request.user.id
+  })
+  for (const what of Object.keys(attempts)) {
+    const { body } = await app.inject({ url: `/attempts/${encodeURIComponent(what)}`, headers })
+    t.equal(body, 'ada', `${what}: the request is whose it was`)
+    const after = await app.inject({ url: '/me', headers: { authorization: unsigned } })
+    t.equal(after.statusCode, 401, 'and the token is still refused')
+  }
+})
