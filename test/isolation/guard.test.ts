@@ -86,7 +86,32 @@ t.test('says which part is refused, why, and how to write it', async (t) => {
     [
       'select pg_sleep(1)',
       '(none)',
-      'function pg_sleep is not on the list: declare it in `functions` if it reads no table',
+      'function pg_sleep is not on the list: declare it in `functions` only if it is yours, shows no rows, runs no SQL text and touches no setting',
+    ],
+    [
+      'select t.id from tasks t natural join notes n where t.user_id = $1',
+      '(none)',
+      'isNatural of a JoinExpr is not on the list of what can be proved: write "using (…)" with the owner columns among the others',
+    ],
+    [
+      'select id from tasks tablesample system (10) where user_id = $1',
+      '(none)',
+      'RangeTableSample is not on the list of what can be proved: write "order by random() limit …"',
+    ],
+    [
+      "select j.a from json_table($1::jsonb, '$' columns (a int)) as j",
+      '(none)',
+      'JsonTable is not on the list of what can be proved: write "jsonb_to_recordset(…) as t (…)", or jsonb_array_elements',
+    ],
+    [
+      'select 1 === 2',
+      '(none)',
+      "the operator === is not on the list: write one of PostgreSQL's own, or call a declared function",
+    ],
+    [
+      'select a.b.c.d from tasks where user_id = $1',
+      '(none)',
+      'a.b.c.d has too many parts: write table.column',
     ],
     ['select * from secrets', 'secrets', 'secrets is no declared table: declare whose its rows are'],
     ['select 1; select 2', '(none)', 'it is 2 statements, not one'],

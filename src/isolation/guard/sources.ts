@@ -131,7 +131,6 @@ function relation(kind: string, body: Node, env: Env, before: readonly Tree[]): 
     if (!body.lateral) made.columns = renamed(env.proof.query(body.subquery, env), colnames)
     return made
   }
-  if (kind !== 'RangeFunction') refuse(`${kind} is not on the list of what may stand in FROM`)
   const calls: string[] = body.functions.map((node: Node) =>
     nameOf(node.List.items[0].FuncCall?.funcname ?? []),
   )
