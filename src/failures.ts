@@ -27,8 +27,13 @@ const VIOLATIONS: Record<string, [status: number, code: string, detail: string]>
     'reference_violated',
     'It refers to something that does not exist, or is referred to itself.',
   ],
+  '23P01': [409, 'already_exists', 'It overlaps with something that exists already.'],
   '23514': [422, 'value_not_allowed', 'A value is not allowed here.'],
+  '23502': [422, 'value_not_allowed', 'A value is missing.'],
+  '22001': [422, 'value_not_allowed', 'A text is too long.'],
+  '22003': [422, 'value_not_allowed', 'A number is too large or too small.'],
   '22021': [422, 'text_not_allowed', 'A text has a character that cannot be stored, such as NUL.'],
+  '22P05': [422, 'text_not_allowed', 'A text has a character that cannot be stored, such as NUL.'], // in jsonb
 }
 
 const either = (words: unknown[]) =>

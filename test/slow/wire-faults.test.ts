@@ -380,10 +380,19 @@ t.test('parameters of every kind', async (t) => {
   }
 })
 
-const insertNote = statement((mine, given: Given<{ id: number; title: string; parent: number | null }>) =>
-  mine
-    .insertInto('memos', { id: given.id, title: given.title, parent: given.parent } as never)
-    .returning('id'),
+interface Memo {
+  id: number
+  title: string
+  parent: number | null
+  /** More columns, as JSON. */
+  more: string
+}
+
+const insertNote = statement(
+  ({ owner }, { id, title, parent, more }: Given<Memo>) => sql<{ id: number }>`
+    insert into memos (user_id, id, title, parent, code, size, span, data)
+    select ${owner.user_id}, ${id}::int, ${title}, ${parent}::int, code, size, span, data
+    from jsonb_to_record(${more}::jsonb) as t (code text, size int, span int4range, data json) returning id`,
 )
 
 t.test("what a table's own rules refuse is no fault of the service", async (t) => {
@@ -392,7 +401,8 @@ t.test("what a table's own rules refuse is no fault of the service", async (t) =
   await db.asLogin((login) =>
     sql`create table memos (
       user_id text not null, id int, title text check (title <> ''), parent int,
-      primary key (user_id, id), foreign key (user_id, parent) references memos
+      code varchar(3) not null, size smallint, span int4range, data jsonb,
+      primary key (user_id, id), foreign key (user_id, parent) references memos, exclude using gist (span with &&)
     )`
       .execute(login)
       .then(() => sql`grant all on memos to taskward_user`.execute(login)),
@@ -401,14 +411,23 @@ t.test("what a table's own rules refuse is no fault of the service", async (t) =
   const app = await serve(t, db, (app) => {
     app.post('/memos', async ({ body }) => scope.one(insertNote, body as never))
   })
-  const post = async (title: string, id: number, parent: number | null = null) => {
-    const response = await app.inject({ method: 'POST', url: '/memos', payload: { id, title, parent } })
+  const post = async (title: string, id: number, parent: number | null = null, more: object = {}) => {
+    const payload = { id, title, parent, more: JSON.stringify({ code: 'x', ...more }) }
+    const response = await app.inject({ method: 'POST', url: '/memos', payload })
     return [response.statusCode, response.json().code ?? 'made']
   }
-  t.same(await post('first', 1), [200, 'made'], 'what follows the rules is made')
+  const refused: [what: string, more: object, status: number, code: string][] = [
+    ['an exclusion', { span: '[5,9]' }, 409, 'already_exists'],
+    ['a value that is missing', { code: null }, 422, 'value_not_allowed'],
+    ['a text that is too long', { code: 'long' }, 422, 'value_not_allowed'],
+    ['a number that is too large', { size: 40_000 }, 422, 'value_not_allowed'],
+  ]
+  t.same(await post('first', 1, null, { span: '[1,5]' }), [200, 'made'], 'what follows the rules is made')
   t.same(await post('again', 1), [409, 'already_exists'], 'a unique key')
   t.same(await post('child', 2, 99), [409, 'reference_violated'], 'a foreign key')
   t.same(await post('', 3), [422, 'value_not_allowed'], 'a check')
   t.same(await post('a\0b', 4), [422, 'text_not_allowed'], 'NUL')
+  t.same(await post('x', 6, null, { data: { a: '\0' } }), [422, 'text_not_allowed'], 'NUL in JSON')
+  for (const [what, more, ...answer] of refused) t.same(await post('x', 7, null, more), answer, what)
   t.same(await post('child', 5, 1), [200, 'made'], 'and so is what refers to it')
 })
