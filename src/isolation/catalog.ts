@@ -20,7 +20,7 @@ export interface Expected {
 export interface CatalogFault {
   /**
    * `grant`: statements fail, because a role lacks a right. `isolation`: a wall is open, or may be. `undeclared`: so it
-   * is, unless what stands there belongs to a newer declaration. `unknown`: it could not be compared.
+   * is, unless it is a table of a newer declaration. `unknown`: it could not be compared.
    */
   kind: 'grant' | 'isolation' | 'undeclared' | 'unknown'
   /** What is wrong, in a sentence. */
@@ -211,6 +211,11 @@ const ROLES: Check[] = [
       and has_function_privilege(role.oid, p.oid, 'execute')`,
 ]
 
+// A view, or a part of a table, may show the rows of declared ones.
+const kindOfReached = sql`case when relkind in ('r', 'p') and relnamespace = current_schema()::regnamespace
+  and c.oid not in (select oid from declared where oid is not null)
+  and not exists (select from pg_inherits where inhrelid = c.oid) then 'undeclared' else 'isolation' end`
+
 const REACH: Check[] = [
   // That of an identity column needs no right.
   () => sql`
@@ -223,7 +228,7 @@ const REACH: Check[] = [
 
   // Everything else that they reach: the other role's tables, views (which run with their owner's rights), partitions.
   () => sql`
-    select 'undeclared',
+    select ${kindOfReached},
       format('Role %s may %s in %s, which is not declared for it.', name, string_agg(verb, ', '), c.oid::regclass),
       format('revoke %s on %s from %I, public;', string_agg(verb, ', '), c.oid::regclass, name)
     from role, pg_class as c, unnest(${RIGHTS} || array['truncate', 'references', 'trigger']) as verb

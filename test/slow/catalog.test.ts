@@ -304,6 +304,18 @@ t.test('a table of a newer release keeps no instance of this one from being read
   await t.rejects(ready(), { code: 'isolation_broken' }, 'a table that no release has made')
   await db.asLogin((login) => runAll(login, `insert into kysely_migration values ('9999_labels', 'now')`))
   await t.resolves(ready(), 'one of a migration that is not known here')
-  await db.asLogin((login) => runAll(login, 'alter table tasks no force row level security'))
-  await t.rejects(ready(), { code: 'isolation_broken' }, 'its own tables are compared all the same')
+  for (const what of [
+    'not forced',
+    'a view of the owner',
+    'a materialized view',
+    'a child table',
+    "a right on the other role's table",
+    'a table in another schema',
+  ]) {
+    await rolledBack(db, async (trx) => {
+      await runAll(trx, CATALOG_MUTANTS[what]?.sql ?? '')
+      const inside: Database = { ...db, check: (use) => use(trx, (statements) => db.run(statements, true)) }
+      await t.rejects(readinessOf(inside)(), { code: 'isolation_broken' }, `all the same: ${what}`)
+    })
+  }
 })
