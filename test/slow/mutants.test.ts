@@ -1,4 +1,4 @@
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { CompiledQuery, sql } from 'kysely'
 import tap from 'tap'
@@ -10,7 +10,7 @@ import { build, identity } from '../helper/app.ts'
 import { migratedUrl } from '../helper/database.ts'
 import { CITUS } from '../helper/template.ts'
 import { asRole, rolledBack, runAll, scopeOf } from '../helper/sql.ts'
-import { TASK_VALUES, taskStatements } from '../helper/statements.ts'
+import { allStatements, TASK_VALUES, taskStatements } from '../helper/statements.ts'
 import { CATALOG_MUTANTS } from '../isolation/catalog-faults.ts'
 import { walkRoutes } from '../isolation/route-walker.ts'
 import { behindProxy, FAULTS, faulty, SPLITTING } from '../isolation/wire-faults.ts'
@@ -41,25 +41,26 @@ interface Mutant {
 const isInsert = ({ sql }: AnyStatement) => sql.startsWith('insert')
 
 // The parameter stays, so that PostgreSQL knows its type.
-const CONDITION = /"tasks"\."user_id" = (\$\d+)/g
-const WRITTEN = /(?<=values \((?:\$\d+, )*)\$\d+(?=\))|(?<=select )\$\d+/
+const CONDITION = /"\w+"\."user_id" = (\$\d+)/g
+const WRITTEN = /(?<=values \((?:\$\d+, )*)\$\d+(?=\))|(?<=select )\$\d+/g
 
-function mutantsOf(statement: AnyStatement): Mutant[] {
-  const { sql } = statement
-  if (isInsert(statement))
-    return [
-      {
-        statement,
-        sql: sql.replace(WRITTEN, (owner) => `coalesce('owner', ${owner}::text)`),
-      },
-    ]
-  return [...sql.matchAll(CONDITION)].map((match) => ({
+const mutantsOf = (statement: AnyStatement): Mutant[] =>
+  [
+    ...[...statement.sql.matchAll(CONDITION)].map(
+      (match) => [match, `${match[1]}::text is not null`] as const,
+    ),
+    ...[...statement.sql.matchAll(WRITTEN)].map(
+      (match) => [match, `coalesce('owner', ${match[0]}::text)`] as const,
+    ),
+  ].map(([{ 0: part, index, input }, instead]) => ({
     statement,
-    sql: `${sql.slice(0, match.index)}${match[1]}::text is not null${sql.slice(match.index + match[0].length)}`,
+    sql: `${input.slice(0, index)}${instead}${input.slice(index + part.length)}`,
   }))
-}
 
 const mutants = () => taskStatements().flatMap(mutantsOf)
+
+/** Those of idempotency, export and erasure. */
+const otherStatements = () => allStatements().filter((statement) => !taskStatements().includes(statement))
 
 /** What stands for the owner among the parameters: those that change with the owner. */
 async function ownersIn(db: Database, statement: AnyStatement): Promise<(string | undefined)[]> {
@@ -74,12 +75,12 @@ tap.test('with a user_id condition taken out', async (t) => {
   let db = await connect({ url })
   await build(t, { database: db })
   t.ok(
-    taskStatements().length > 0 && taskStatements().every((statement) => mutantsOf(statement).length > 0),
+    allStatements().every((statement) => mutantsOf(statement).length > 0),
     'every statement has a condition to take out',
   )
 
   await t.test('the guard refuses it', async (t) => {
-    for (const { statement, sql } of mutants()) {
+    for (const { statement, sql } of [...mutants(), ...otherStatements().flatMap(mutantsOf)]) {
       const owners = await ownersIn(db, statement)
       t.ok(
         prove(statement.sql, isolation.declaration, owners, 'owner'),
@@ -190,6 +191,17 @@ tap.test(
   },
 )
 
+tap.test(
+  'docs/isolation.md has this table',
+  { skip: !process.env.TEST_DATABASE_URL || CITUS !== undefined },
+  async (t) => {
+    const docs = readFileSync(resolve(import.meta.dirname, '../../docs/isolation.md'), 'utf8')
+    const [, section = ''] = /\n## Mutants\n(.*?)\n## /s.exec(docs) ?? []
+    const rows = [...section.matchAll(/^\| (.*?) *\|$/gm)].map(([, cells = '']) => cells.split(/ +\| +/))
+    t.same(rows.slice(2), table, 'npm run mutants prints it')
+  },
+)
+
 /** On one line of the table, without what says nothing of the owner: columns, filters, the position, the fields. */
 const briefly = (text: string) =>
   text
@@ -201,7 +213,7 @@ const briefly = (text: string) =>
     .replace(/\(\(\$\d+::\w+ is null or .*? = any\(\$\d+\)\)\)/, '(filters)')
     .replace(/\(\$\d+::bigint is null or case .*? end\)/, '(position)')
     .replaceAll(/case when '\w+' = any.*? end(?=,)/g, '…')
-    .replace(/ returning .*/, ' returning …')
+    .replaceAll(/ returning [^()]*/g, ' returning …')
 
 /** The database with one statement replaced: run as the service does, but by hand, since nothing unproved can be run. */
 function withMutant(db: Database, { statement, sql }: Mutant): Database {
