@@ -20,7 +20,7 @@ export interface Expected {
 export interface CatalogFault {
   /**
    * `grant`: statements fail, because a role lacks a right. `isolation`: a wall is open, or may be. `undeclared`: so it
-   * is, unless it is a table of a newer declaration. `unknown`: it could not be compared.
+   * is, unless it is a table of a newer declaration, or a sequence for one. `unknown`: it could not be compared.
    */
   kind: 'grant' | 'isolation' | 'undeclared' | 'unknown'
   /** What is wrong, in a sentence. */
@@ -239,6 +239,26 @@ const REACH: Check[] = [
       and case when verb in ('select', 'insert', 'update', 'references')
         then has_any_column_privilege(role.oid, c.oid, verb) else has_table_privilege(role.oid, c.oid, verb) end
     group by name, c.oid`,
+
+  // One that fills a column of its tables may be used for that, and neither read nor set.
+  () => sql`
+    select 'undeclared', format('Role %s may use the sequence %s (%s).', name, c.oid::regclass, string_agg(verb, ', ' order by verb)),
+      format('revoke %s on sequence %s from %I, public;', string_agg(verb, ', '), c.oid::regclass, name)
+    from role, pg_class as c, unnest(array['usage', 'select', 'update']) as verb
+    where relnamespace in (select oid from other_namespace) and c.oid not in (select objid from of_extension)
+      and not ${isSuperuser} and case relkind when 'S' then has_sequence_privilege(role.oid, c.oid, verb) end
+      and not (verb = 'usage' and exists (
+        select from declared as d join pg_attrdef as a on adrelid = d.oid
+        join pg_depend on classid = 'pg_attrdef'::regclass and objid = a.oid
+        where d.is_owned = role.is_owned and refclassid = 'pg_class'::regclass and refobjid = c.oid))
+    group by name, c.oid`,
+
+  () => sql`
+    select 'isolation', format('Role %s may create tables and functions in the schema %s.', name, nspname),
+      format('revoke create on schema %I from %I, public;', nspname, name)
+    from role, pg_namespace as n
+    where n.oid in (select oid from other_namespace) and not ${isSuperuser}
+      and has_schema_privilege(role.oid, n.oid, 'create')`,
 ]
 
 /** Whether the key of a relation lacks an owner column. */

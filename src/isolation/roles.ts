@@ -33,7 +33,7 @@ export async function grantRoles(db: Kysely<any>, expected: Expected, login?: st
           )
         }
       }
-      await sql.raw(REVOKE_TEMPORARY).execute(trx)
+      await sql.raw(REVOKE_MAKING).execute(trx)
     })
   } catch (error) {
     if ((error as { code?: string }).code !== '42501') throw error
@@ -96,12 +96,17 @@ begin
   end if;
 end $$`
 
-// A temporary table of one user would outlive their transaction on a shared connection. Without the right to revoke
-// it, `pg_temp` is last in the search path all the same.
-const REVOKE_TEMPORARY = `do $$
+// What everybody may make: a temporary table of one user would outlive their transaction on a shared connection, and
+// before PostgreSQL 15 all may create in `public`. Without the right to revoke the first, `pg_temp` is last in the search
+// path all the same; the second is then found by compareCatalog().
+const REVOKE_MAKING = `do $$
 begin
   if has_database_privilege('public', current_database(), 'temporary')
     and pg_has_role((select datdba from pg_database where datname = current_database()), 'usage') then
     execute format('revoke temporary on database %I from public', current_database());
+  end if;
+  if has_schema_privilege('public', current_schema(), 'create')
+    and pg_has_role((select nspowner from pg_namespace where nspname = current_schema()), 'usage') then
+    execute format('revoke create on schema %I from public', current_schema());
   end if;
 end $$`

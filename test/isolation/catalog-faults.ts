@@ -96,6 +96,22 @@ export const CATALOG_MUTANTS: Record<string, CatalogMutant> = {
     sql: `create schema archive; create table archive.tasks as select * from tasks;
       grant usage on schema archive to taskward_user; grant select on archive.tasks to taskward_user`,
   },
+  'a right to read a sequence': {
+    found: 'Role taskward_user may use the sequence tasks_id_seq (select)',
+    sql: 'grant select on sequence tasks_id_seq to taskward_user',
+  },
+  'a right to use a sequence': {
+    found: 'Role taskward_service may use the sequence tasks_id_seq (update, usage)',
+    sql: 'grant usage, update on sequence tasks_id_seq to public',
+  },
+  'a right to create': {
+    found: 'Role taskward_user may create tables and functions in the schema public',
+    sql: 'grant create on schema public to taskward_user',
+  },
+  'a right of all to create': {
+    found: 'Role taskward_service may create tables and functions in the schema public',
+    sql: 'grant create on schema public to public',
+  },
   'a rule': {
     found: 'Rule keep on tasks changes what statements do',
     sql: 'create rule keep as on delete to tasks do instead nothing',

@@ -215,6 +215,21 @@ t.test('partitions', async (t) => {
   )
   for (const { repair } of faults) await db.asLogin((login) => runAll(login, repair))
   t.same(await compare(), [], 'and are out of reach again')
+  const sequence = `create sequence paper_ids; alter table papers alter id set default nextval('paper_ids');
+    grant usage, select on sequence paper_ids to taskward_user`
+  await db.asLogin((login) => runAll(login, sequence))
+  const [fault, ...others] = await compare()
+  t.same([fault?.fault, others], ['Role taskward_user may use the sequence paper_ids (select).', []])
+  await db.asLogin((login) => runAll(login, fault?.repair ?? ''))
+  t.same(await compare(), [], 'the sequence of their ids may be used')
+})
+
+t.test('migrate revokes what everybody may make', async (t) => {
+  const db = await openDatabase(t)
+  await db.asLogin((login) => runAll(login, 'grant create on schema public to public'))
+  t.match(await diagnose(db), [/taskward_service may create/, /taskward_user may create/])
+  await migrate(db)
+  t.same(await diagnose(db), [])
 })
 
 t.test('a temporary table does not stand in for a real one', async (t) => {
