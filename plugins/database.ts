@@ -3,7 +3,7 @@ import packageJson from '../package.json' with { type: 'json' }
 import type { Config } from '../src/config.ts'
 import { connect, type Database, type DatabaseState } from '../src/database/index.ts'
 import { SharedScope, UserScope } from '../src/isolation/index.ts'
-import { migrate, readinessOf } from '../src/migrations/index.ts'
+import { diagnose, migrate, readinessOf } from '../src/migrations/index.ts'
 import { isolation } from '../src/tables.ts'
 
 declare module 'fastify' {
@@ -82,6 +82,12 @@ export default fp<DatabasePluginOptions>(
       app.log.warn(
         'DATABASE_RLS=off: statements run with the rights of the login, so row-level security may not apply',
       )
+
+    // Nobody may ever ask for /ready.
+    app.addHook('onListen', async () => {
+      const faults = await diagnose(db).catch(() => []) // of a database that does not answer, requests tell
+      for (const fault of faults) app.log.error(fault)
+    })
 
     const ask = readinessOf(db)
     let isolationFailures = 0

@@ -1,7 +1,8 @@
+import { EventEmitter, once } from 'node:events'
 import { sql } from 'kysely'
 import pg from 'pg'
 import t from 'tap'
-import type { Database } from '../../src/database/index.ts'
+import { connect, type Database } from '../../src/database/index.ts'
 import { isolate } from '../../src/isolation/index.ts'
 import { diagnose, migrate, readinessOf } from '../../src/migrations/index.ts'
 import { isolation } from '../../src/tables.ts'
@@ -156,6 +157,32 @@ t.test('a table whose migration forgot protect() is found at start', async (t) =
   t.same(await compare(), [], 'what is said to repair it does')
   await db.asLogin((login) => protect(login, 'memos'))
   t.same(await compare(), [], 'and protect() makes the same')
+})
+
+t.test('and logged once when the service listens', async (t) => {
+  const url = await migratedUrl()
+  const db = await connect({ url })
+  await db.asLogin((login) => runAll(login, CATALOG_MUTANTS['protect() was forgotten']?.sql ?? ''))
+  await db.close()
+  const faults: { level: string; msg: string }[] = []
+  const log = new EventEmitter()
+  const onLog = (line: string) => {
+    const entry = JSON.parse(line)
+    if (entry.level === 'error') log.emit('error line', faults.push(entry))
+  }
+  const app = await build(t, { env: { DATABASE_URL: url }, database: null, onLog })
+  t.same(faults, [], 'not before')
+  const logged = once(log, 'error line')
+  await app.listen({ host: '127.0.0.1', port: 0 })
+  await logged
+  await app.inject('/health')
+  t.match(
+    faults.map(({ msg }) => msg),
+    [
+      /^Row-level security is not enabled and forced on tasks. alter table tasks enable/,
+      /^Table tasks has no policy own_rows as declared/,
+    ],
+  )
 })
 
 t.test('two owner columns', async (t) => {
