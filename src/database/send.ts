@@ -8,7 +8,7 @@ export interface SenderOptions {
   statementTimeout: number
   /** Whether statements run under roles of their own. */
   rls: boolean
-  /** Whether statements are named and prepared once. If not, each is sealed. */
+  /** Whether statements are named and prepared once. If not, each is sealed; else those of a new connection. */
   prepare: boolean
   /** Whether a connection leads to Citus. */
   isCitus(client: pg.ClientBase): boolean
@@ -43,6 +43,8 @@ const unnamed = ({ sql, parameters, types, expected }: BoundStatement): BoundSta
 
 /** Makes the function that sends statements with their settings, as one batch. It returns the rows of each statement. */
 export function sender({ statementTimeout, rls, prepare, isCitus }: SenderOptions) {
+  // Those on which a sealed batch was answered: a pooler that splits transactions would have split it.
+  const proved = new WeakSet<pg.ClientBase>()
   return async (
     client: pg.ClientBase,
     statements: readonly ScopedStatement[],
@@ -50,7 +52,7 @@ export function sender({ statementTimeout, rls, prepare, isCitus }: SenderOption
   ): Promise<unknown[][]> => {
     const timeout =
       waited < WORTH_COUNTING_MS ? statementTimeout : Math.ceil(Math.max(statementTimeout - waited, 1))
-    const seal = sealed || !prepare
+    const seal = sealed || !prepare || !proved.has(client)
     const citus = isCitus(client)
     const options = { nonce: nextNonce(), timeout, lockTimeout, rls, seal, citus }
     const batch: BoundStatement[] = []
@@ -61,6 +63,7 @@ export function sender({ statementTimeout, rls, prepare, isCitus }: SenderOption
     })
     const made = prepare ? batch : batch.map(unnamed)
     const rows = await runBatch(client, made, { onWrite, explicit: citus })
+    if (seal) proved.add(client)
     return places.map((place) => rows[place] as unknown[])
   }
 }

@@ -182,11 +182,13 @@ tap.test(
       table.push(['an answer', what, [...foundBy].join('; ')])
     }
     for (const [what, splitting] of Object.entries(SPLITTING)) {
-      const { db } = await behindProxy(t, url, splitting)
-      await t.rejects(readinessOf(db)(), { name: 'ForeignAnswerError' }, `${what}: not ready`)
-      const off = await behindProxy(t, url, splitting, { prepare: false })
-      await t.rejects(off.db.run(isolation.probes), { name: 'ForeignAnswerError' }, `${what}: no answer`)
-      table.push(['settings lost', what, '/ready; with DATABASE_PREPARE=off each batch'])
+      for (const prepare of [true, false]) {
+        const { db } = await behindProxy(t, url, splitting, { prepare })
+        await t.rejects(readinessOf(db)(), { name: 'ForeignAnswerError' }, `${what}: not ready`)
+        await t.rejects(db.run(isolation.probes), { name: 'ForeignAnswerError' }, `${what}: no answer`)
+      }
+      const foundBy = '/ready; the first batch of a connection, with DATABASE_PREPARE=off each'
+      table.push(['settings lost', what, foundBy])
     }
   },
 )
