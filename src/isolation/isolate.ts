@@ -24,7 +24,7 @@ import {
 export interface IsolateOptions<Principal, Owned, Shared> {
   /** The columns that together own a row, in every owned table, and where the value of each comes from. */
   owner: OwnerColumns<Principal>
-  /** Prefix of the PostgreSQL settings that hold the owner: `app` for `app.user_id`. */
+  /** Prefix of the PostgreSQL settings that hold the owner: `acme` for `acme.owner_id`. */
   settings: string
   /** Roles without a login that statements run under: one has the owned tables, the other those of nobody. */
   roles: { owned: string; shared: string }

@@ -42,7 +42,7 @@ class OwnerPlaceholder extends Placeholder {}
  * no other owned table to join: join `rows(…)` instead, which is bound as well.
  */
 export interface Mine<Owned> {
-  /** The values of the owner columns, by column, for raw SQL: `where user_id = ${mine.owner.user_id}`. */
+  /** The values of the owner columns, by column, for raw SQL: `where owner_id = ${mine.owner.owner_id}`. */
   readonly owner: Readonly<Record<string, Expression<string>>>
   selectFrom<T extends TableOf<Owned>>(table: T): SelectQueryBuilder<View<Owned, T>, T, object>
   /** `row` has no owner columns: they are added. */

@@ -1,3 +1,5 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { type ColumnType, type Kysely, sql } from 'kysely'
 import t from 'tap'
 import { connect } from '../../src/database/index.ts'
@@ -258,4 +260,14 @@ t.test('the guard wants both columns', (t) => {
   t.throws(typed3, { name: 'UnscopedStatementError' }, 'a join')
   t.throws(typed4, { name: 'TypeError', message: 'no value for org_id' }, 'half an owner')
   t.end()
+})
+
+t.test('no name of the declaration stands in src/isolation', async (t) => {
+  const folder = join(import.meta.dirname, '../../src/isolation')
+  const files = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((name) =>
+    /\.\w+$/.test(name),
+  )
+  t.ok(files.includes(join('guard', 'guard.ts')))
+  for (const file of files)
+    t.notMatch(readFileSync(join(folder, file), 'utf8'), /user_id|taskward|\bapp\./, file)
 })

@@ -1,7 +1,7 @@
 /**
  * What the guard knows while it reads: which names mean what, and which of them are equal.
  *
- * A *term* is a column of one relation (`3.user_id`) or the owner's parameter (`$user_id`). A *fact* says that two
+ * A *term* is a column of one relation (`3.owner_id`) or the owner's parameter (`$owner_id`). A *fact* says that two
  * terms are equal in every row that counts. A column is bound if a chain of facts leads from it to its own `$…`.
  */
 

@@ -56,7 +56,7 @@ export { UnscopedStatementError }
 
 /** What the guard must know of a database. */
 export interface Declaration {
-  /** The columns that together own a row, in every owned table, e.g. ['user_id']. */
+  /** The columns that together own a row, in every owned table, e.g. ['owner_id']. */
   readonly owner: readonly string[]
   /** Tables whose rows belong to the owner. */
   readonly owned: readonly string[]
