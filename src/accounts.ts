@@ -48,7 +48,7 @@ const emailTaken = () => new HttpProblem(400, 'email_taken', 'An account with th
 
 const UUID = /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/i
 
-const normalise = (email: string) => email.trim().toLowerCase()
+const normalise = (email: string) => email.trim().toLowerCase().normalize() // a letter may be written in two ways
 
 export interface AccountsOptions {
   scope: SharedScope

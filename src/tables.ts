@@ -46,7 +46,7 @@ export interface OwnedTables {
 
 interface AccountTable {
   id: string
-  /** In lower case. */
+  /** In lower case, and in Unicode's form C. */
   email: string
   name: string
   /** bcrypt. */

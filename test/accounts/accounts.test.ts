@@ -170,6 +170,16 @@ t.test('e-mail addresses', async (t) => {
     t.equal((await signIn(app, ada)).user.email, ada.email, 'it can sign in')
   })
 
+  t.test('with a letter that can be written in two ways', async (t) => {
+    const composed = `ren\u00e9-${randomUUID()}@example.com`
+    const ada = { ...person(), email: composed.normalize('NFD') }
+    t.not(ada.email, composed)
+    t.equal((await post(app, 'signup', ada)).statusCode, 201)
+    t.same(refusal(await post(app, 'signup', { ...ada, email: composed })), [400, 'email_taken'])
+    for (const email of [composed, ada.email])
+      t.equal((await signIn(app, { ...ada, email })).user.email, composed, 'it signs in either way')
+  })
+
   t.test('that are malformed', async (t) => {
     const nul = `a\u0000${randomUUID()}@example.com`
     const unseen = ['\u200b', '\u2060', '\u00ad', '\u2800', '\u3164'].map(
