@@ -39,6 +39,8 @@ export interface AppOptions {
 }
 
 const BODY_LIMIT_BYTES = 64 * 1024
+// A thousand ids of 16 digits in the address, even with each comma as %2C, and the longest token.
+const HEADERS_LIMIT_BYTES = 32 * 1024
 const HEADERS_TIMEOUT_MS = 10_000
 const REQUEST_TIMEOUT_MS = 15_000
 const TIMEOUT_CHECK_MS = 500
@@ -71,6 +73,7 @@ export async function buildApp({ env: variables, database: db, logger = createLo
     bodyLimit: BODY_LIMIT_BYTES,
     http: {
       requireHostHeader: false, // checked in plugins/host, so that the 400 has our body
+      maxHeaderSize: HEADERS_LIMIT_BYTES,
       headersTimeout: HEADERS_TIMEOUT_MS, // Node.js swaps it with requestTimeout where it is the longer one
       connectionsCheckingInterval: TIMEOUT_CHECK_MS,
     },

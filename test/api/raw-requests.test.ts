@@ -44,10 +44,10 @@ t.test('on the wire', async (t) => {
   })
 
   t.test('too large', async (t) => {
-    const long = 'a'.repeat(16 * 1024)
+    const long = 'a'.repeat(32 * 1024)
     expectProblem(t, await exchange(port, head('GET /health HTTP/1.1', `X: ${long}`)), 431)
-    expectProblem(t, await exchange(port, head(`GET /${long.repeat(4)} HTTP/1.1`)), 431)
-    const many = Array.from({ length: 2000 }, (_, i) => `x-${i}: v`)
+    expectProblem(t, await exchange(port, head(`GET /${long} HTTP/1.1`)), 431)
+    const many = Array.from({ length: 4000 }, (_, i) => `x-${i}: v`)
     expectProblem(t, await exchange(port, head('GET /health HTTP/1.1', ...many)), 431)
     const few = Array.from({ length: 500 }, () => 'a: b')
     const accepted = await exchange(
@@ -62,6 +62,21 @@ t.test('on the wire', async (t) => {
     )
     const chunk = `4000\r\n${'x'.repeat(0x4000)}\r\n`
     expectProblem(t, await exchange(port, post(chunk.repeat(8), chunked)), 413)
+  })
+
+  t.test('a thousand of the longest ids are not too large', async (t) => {
+    const ids = Array.from({ length: 1000 }, (_, i) => Number.MAX_SAFE_INTEGER - i)
+    for (const [method, comma, change] of [
+      ['PATCH', ',', '{"completed":true}'],
+      ['DELETE', '%2C', ''],
+    ] as const) {
+      const line = `${method} /todos?ids=${ids.join(comma)} HTTP/1.1`
+      const length = `Content-Length: ${change.length}`
+      const request = head(line, credential, json, length, 'Connection: close') + change
+      const { statusCode, body } = await exchange(port, request)
+      t.equal(statusCode, 200, method)
+      t.same(JSON.parse(body), { count: 0, missing: ids.toReversed() }, 'with all of them')
+    }
   })
 
   t.test('too slow', async (t) => {
