@@ -40,6 +40,7 @@ export const NewTask = Type.Object(
     title: 'NewTask',
     examples: [{ title: 'Buy milk', description: 'Two litres', priority: 'high', tags: ['home'] }],
     ...strict,
+    'x-instead': { ...INSTEAD, '[]': '…/bulk for a list' },
   },
 )
 export type NewTask = Static<typeof NewTask>

@@ -49,7 +49,7 @@ const TYPES: Record<string, string> = {
 const characters = (count: unknown) => `${count} character${count === 1 ? '' : 's'}`
 
 // Ajv's faults, by keyword. A schema may have its own sentence in `x-message`, and in `x-instead` what to use for names
-// that it does not know.
+// that it does not know, and for a list (`[]`).
 const MESSAGES: Record<string, (params: Record<string, unknown>) => string> = {
   required: () => 'is required',
   additionalProperties: () => 'is unknown',
@@ -149,7 +149,8 @@ function faultsOf({ validation = [], validationContext = 'body' }: Failure): Fau
     const field = params.missingProperty ?? params.additionalProperty
     const path = instancePath.split('/').slice(1)
     const names = parentSchema?.['x-instead'] ?? {}
-    const instead = Object.hasOwn(names, String(field)) && names[String(field)]
+    const sent = keyword === 'type' && Array.isArray(data) ? '[]' : String(field)
+    const instead = Object.hasOwn(names, sent) && names[sent]
     const own = OWN_MESSAGE.has(keyword) ? parentSchema?.['x-message'] : undefined
     return {
       loc: [

@@ -348,7 +348,7 @@ t.test('values at their bounds', async (t) => {
       [{ title: 'x', category: 'home' }, 'category is unknown: use tags'],
       [{ title: 'x', status: 'done' }, 'status must be true, false, completed or pending'],
       [{}, 'title is required'],
-      [[], 'body must be an object'],
+      [[{ title: 'x' }], 'body must be an object: use …/bulk for a list'],
       [{ title: 'x', ['y'.repeat(5000)]: 1 }, `${'y'.repeat(100)} is unknown`],
     ] as const) {
       t.equal(await ofBody(payload), sentence, sentence)
