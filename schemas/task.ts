@@ -121,7 +121,8 @@ export const Affected = Type.Object(
   {
     count: number(2, 'How many'),
     missing: Type.Array(Type.Integer(), {
-      description: 'Of the ids sent, those of which there is no such task, or no such task of this user',
+      description:
+        'Of the ids sent, those that it was not done to: no task of this user, or excluded by another filter',
       examples: [[7]],
     }),
   },

@@ -1364,7 +1364,7 @@ export interface components {
              */
             count: number;
             /**
-             * @description Of the ids sent, those of which there is no such task, or no such task of this user
+             * @description Of the ids sent, those that it was not done to: no task of this user, or excluded by another filter
              * @example [
              *       7
              *     ]
