@@ -1,10 +1,15 @@
+import { execFile } from 'node:child_process'
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
 import type { InjectOptions } from 'fastify'
 import t, { type Test } from 'tap'
 import type { Affected, Task } from '../../schemas/task.ts'
 import type { Database } from '../../src/database/index.ts'
 import { build, identity, type Identity } from '../helper/app.ts'
+import { ROOT } from '../helper/child.ts'
 import { database } from '../helper/database.ts'
-import { expectProblem } from '../helper/http.ts'
+import { expectProblem, serve } from '../helper/http.ts'
 
 async function client(t: Test, user?: Identity, db?: Database) {
   const app = await build(t, { database: db })
@@ -110,6 +115,48 @@ t.test('an export is taken back', async (t) => {
     "another user's becomes one's own",
   )
   t.notMatch(JSON.stringify(await other.all()), exported.user.id, 'and nothing of that user is left')
+})
+
+t.test('a large export is taken back in parts, by the commands in docs/operate.md', async (t) => {
+  const [, section = ''] = readFileSync(join(ROOT, 'docs/operate.md'), 'utf8').split('## Export and erasure')
+  const commands = section.match(/(?<=^\$ )(curl -s |node -e |for part ).*$/gm) ?? []
+  const [fetchIt = '', cut = '', send = ''] = commands
+
+  const app = await build(t)
+  const { url } = await serve(app)
+  const { token, headers } = await identity()
+  const post = (at: string, payload: object, more = {}) =>
+    app.inject({ method: 'POST', url: at, headers: { ...headers, ...more }, payload })
+  const all = async () =>
+    (await app.inject({ url: '/todos?limit=1000', headers }))
+      .json<Task[]>()
+      .map(({ title, description, tags }) => ({ title, description, tags }))
+  // In JSON a control character takes six bytes.
+  const large = Array.from({ length: 250 }, (_, i) => ({
+    title: '\x01'.repeat(252) + (100 + i),
+    description: '\x01'.repeat(1000),
+    tags: Array.from({ length: 20 }, (_, tag) => '😀'.repeat(48) + (10 + tag)),
+  }))
+  await post('/todos/bulk', large)
+  await post('/todos', { title: 'last' }, { 'idempotency-key': 'a' })
+  const before = await all()
+  t.equal(before.length, 251, 'many large tasks')
+
+  const cwd = t.testdir({})
+  const files = () => readdirSync(cwd).toSorted().join(' ')
+  const run = (command: string, TOKEN = token) => {
+    const here = command.replaceAll('https://api.example.com', url)
+    return promisify(execFile)('sh', ['-c', here], { cwd, env: { ...process.env, TOKEN } })
+  }
+  await run(fetchIt)
+  await app.inject({ method: 'DELETE', url: '/todos?completed=false', headers })
+  await run(cut)
+  t.equal(files(), 'export.json part-000000000.json part-000000250.json', 'it is cut')
+  await run(send, 'x')
+  t.match(files(), /000\.json .*250\.json$/, 'what is refused stays')
+  await run(send)
+  t.notMatch(files(), /part/, 'each part was taken')
+  t.same(await all(), before, 'the same tasks in the same order')
 })
 
 t.test('ids that are no numbers leave the order as it was', async (t) => {
