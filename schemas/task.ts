@@ -1,6 +1,6 @@
-import { type Static, Type } from '@sinclair/typebox'
+import { type Static, type TInteger, Type } from '@sinclair/typebox'
 import { ref } from './responses.ts'
-import { answers, bodies, fields, INSTEAD } from './task-fields.ts'
+import { answers, bodies, fields, INSTEAD, PRIORITIES, type Priority } from './task-fields.ts'
 
 const timestamp = (description: string) =>
   Type.String({ description, format: 'date-time', examples: ['2026-01-31T09:30:00.000Z'] })
@@ -84,6 +84,11 @@ export type SetCompleted = Static<typeof SetCompleted>
 const number = (example: number, description?: string) =>
   Type.Integer({ examples: [example], ...(description && { description }) })
 
+const byPriority = Object.fromEntries([...PRIORITIES, 'none'].map((name) => [name, number(1)])) as Record<
+  Priority | 'none',
+  TInteger
+>
+
 export const TaskStats = Type.Object(
   {
     total: number(4),
@@ -91,7 +96,7 @@ export const TaskStats = Type.Object(
     pending: number(3),
     completion_rate: Type.Number({ description: 'Percent, two decimals; 0 for no tasks', examples: [25] }),
     overdue: number(1, 'Not completed, and due before now'),
-    by_priority: Type.Object({ low: number(0), medium: number(1), high: number(2), none: number(1) }),
+    by_priority: Type.Object(byPriority),
   },
   { $id: 'TaskStats', title: 'TaskStats' },
 )

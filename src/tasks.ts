@@ -108,6 +108,7 @@ const stats = statement((mine) =>
       countOf(sql`completed`).as('completed'),
       countOf(isOverdue).as('overdue'),
       ...PRIORITIES.map((priority) => countOf(sql`priority = ${sql.lit(priority)}`).as(priority)),
+      countOf(sql`priority is null`).as('none'),
     ]
   }),
 )
@@ -192,14 +193,14 @@ export class Tasks {
   }
 
   async stats(): Promise<TaskStats> {
-    const { total, completed, overdue, low, medium, high } = await this.#scope.one(stats, {})
+    const { total, completed, overdue, ...by_priority } = await this.#scope.one(stats, {})
     return {
       total,
       completed,
       pending: total - completed,
       completion_rate: total === 0 ? 0 : Math.round((completed / total) * 10_000) / 100,
       overdue,
-      by_priority: { low, medium, high, none: total - low - medium - high },
+      by_priority,
     }
   }
 

@@ -1538,11 +1538,11 @@ export interface components {
              */
             overdue: number;
             by_priority: {
-                /** @example 0 */
+                /** @example 1 */
                 low: number;
                 /** @example 1 */
                 medium: number;
-                /** @example 2 */
+                /** @example 1 */
                 high: number;
                 /** @example 1 */
                 none: number;
