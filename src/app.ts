@@ -22,6 +22,7 @@ import schemas, { schemaCompilers } from '../plugins/schemas.ts'
 import securityHeaders from '../plugins/security-headers.ts'
 import tracing from '../plugins/tracing.ts'
 import accountRoutes from '../routes/accounts.ts'
+import manyTasks from '../routes/many-tasks.ts'
 import me from '../routes/me.ts'
 import service from '../routes/service.ts'
 import tasks from '../routes/tasks.ts'
@@ -112,6 +113,9 @@ export async function buildApp({ env: variables, database: db, logger = createLo
   await app.register(service)
   await app.register(accountRoutes)
   await app.register(me)
-  for (const mount of TASK_PREFIXES) await app.register(tasks, mount)
+  for (const mount of TASK_PREFIXES) {
+    await app.register(tasks, mount)
+    await app.register(manyTasks, mount)
+  }
   return app
 }

@@ -235,7 +235,6 @@ t.test('every operation', async (t) => {
       'createTask',
       'updateTasks',
       'deleteTasks',
-      'createTasks',
       'getTaskStats',
       'getTaskStatistics',
       'getTask',
@@ -247,6 +246,7 @@ t.test('every operation', async (t) => {
       'toggleTaskByPost',
       'completeTask',
       'completeTaskByPost',
+      'createTasks',
     ],
     'the ids of the tasks',
   )

@@ -132,23 +132,6 @@ export interface paths {
         patch: operations["updateTasks"];
         trace?: never;
     };
-    "/todos/bulk": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /** Create up to 1,000 tasks, or none of them */
-        post: operations["createTasks"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
     "/todos/stats": {
         parameters: {
             query?: never;
@@ -252,6 +235,23 @@ export interface paths {
         patch: operations["completeTask"];
         trace?: never;
     };
+    "/todos/bulk": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Create up to 1,000 tasks, or none of them */
+        post: operations["createTasks"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/{user_id}/tasks": {
         parameters: {
             query?: never;
@@ -270,23 +270,6 @@ export interface paths {
         head?: never;
         /** Change the fields sent of all tasks that one or more filters choose */
         patch: operations["updateTasksOf"];
-        trace?: never;
-    };
-    "/api/{user_id}/tasks/bulk": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /** Create up to 1,000 tasks, or none of them */
-        post: operations["createTasksOf"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
         trace?: never;
     };
     "/api/{user_id}/tasks/stats": {
@@ -392,7 +375,7 @@ export interface paths {
         patch: operations["completeTaskOf"];
         trace?: never;
     };
-    "/api/user/{user_id}/tasks": {
+    "/api/{user_id}/tasks/bulk": {
         parameters: {
             query?: never;
             header?: never;
@@ -401,14 +384,15 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        post?: never;
+        /** Create up to 1,000 tasks, or none of them */
+        post: operations["createTasksOf"];
         delete?: never;
         options?: never;
         head?: never;
         patch?: never;
         trace?: never;
     };
-    "/api/user/{user_id}/tasks/bulk": {
+    "/api/user/{user_id}/tasks": {
         parameters: {
             query?: never;
             header?: never;
@@ -520,7 +504,7 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/tasks": {
+    "/api/user/{user_id}/tasks/bulk": {
         parameters: {
             query?: never;
             header?: never;
@@ -536,7 +520,7 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/tasks/bulk": {
+    "/api/tasks": {
         parameters: {
             query?: never;
             header?: never;
@@ -648,7 +632,7 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/todos": {
+    "/api/tasks/bulk": {
         parameters: {
             query?: never;
             header?: never;
@@ -664,7 +648,7 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/todos/bulk": {
+    "/api/todos": {
         parameters: {
             query?: never;
             header?: never;
@@ -776,7 +760,7 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/tasks": {
+    "/api/todos/bulk": {
         parameters: {
             query?: never;
             header?: never;
@@ -792,7 +776,7 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/tasks/bulk": {
+    "/tasks": {
         parameters: {
             query?: never;
             header?: never;
@@ -904,7 +888,7 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/v1/tasks": {
+    "/tasks/bulk": {
         parameters: {
             query?: never;
             header?: never;
@@ -920,7 +904,7 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/v1/tasks/bulk": {
+    "/api/v1/tasks": {
         parameters: {
             query?: never;
             header?: never;
@@ -1032,7 +1016,7 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/v1/{user_id}/tasks": {
+    "/api/v1/tasks/bulk": {
         parameters: {
             query?: never;
             header?: never;
@@ -1048,7 +1032,7 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/v1/{user_id}/tasks/bulk": {
+    "/v1/{user_id}/tasks": {
         parameters: {
             query?: never;
             header?: never;
@@ -1145,6 +1129,22 @@ export interface paths {
         trace?: never;
     };
     "/v1/{user_id}/tasks/{id}/complete": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/{user_id}/tasks/bulk": {
         parameters: {
             query?: never;
             header?: never;
@@ -1307,6 +1307,21 @@ export interface components {
              */
             updated_at: string;
         };
+        /** Affected */
+        Affected: {
+            /**
+             * @description How many
+             * @example 2
+             */
+            count: number;
+            /**
+             * @description Of the ids sent, those that it was not done to: no task of this user, or excluded by another filter
+             * @example [
+             *       7
+             *     ]
+             */
+            missing: number[];
+        };
         /** Task */
         Task: {
             /** @example 1 */
@@ -1355,21 +1370,6 @@ export interface components {
              * @example 2026-01-31T09:30:00.000Z
              */
             updated_at: string;
-        };
-        /** Affected */
-        Affected: {
-            /**
-             * @description How many
-             * @example 2
-             */
-            count: number;
-            /**
-             * @description Of the ids sent, those that it was not done to: no task of this user, or excluded by another filter
-             * @example [
-             *       7
-             *     ]
-             */
-            missing: number[];
         };
         /** Export */
         Export: {
@@ -1458,20 +1458,35 @@ export interface components {
              */
             tags?: string[] | null;
         };
-        /**
-         * NewTasks
-         * @description New tasks, or `{"tasks": […]}`, such as an export. Those with an id are made in the order of their ids
-         * @example [
-         *       {
-         *         "title": "Buy milk"
-         *       },
-         *       {
-         *         "title": "Call Bob",
-         *         "priority": "high"
-         *       }
-         *     ]
-         */
-        NewTasks: components["schemas"]["ImportedTask"][];
+        /** TaskStats */
+        TaskStats: {
+            /** @example 4 */
+            total: number;
+            /** @example 1 */
+            completed: number;
+            /** @example 3 */
+            pending: number;
+            /**
+             * @description Percent, two decimals; 0 for no tasks
+             * @example 25
+             */
+            completion_rate: number;
+            /**
+             * @description Not completed, and due before now
+             * @example 1
+             */
+            overdue: number;
+            by_priority: {
+                /** @example 1 */
+                low: number;
+                /** @example 1 */
+                medium: number;
+                /** @example 1 */
+                high: number;
+                /** @example 1 */
+                none: number;
+            };
+        };
         /**
          * TaskChange
          * @description Only the fields sent are changed
@@ -1519,35 +1534,6 @@ export interface components {
              */
             tags?: string[] | null;
         };
-        /** TaskStats */
-        TaskStats: {
-            /** @example 4 */
-            total: number;
-            /** @example 1 */
-            completed: number;
-            /** @example 3 */
-            pending: number;
-            /**
-             * @description Percent, two decimals; 0 for no tasks
-             * @example 25
-             */
-            completion_rate: number;
-            /**
-             * @description Not completed, and due before now
-             * @example 1
-             */
-            overdue: number;
-            by_priority: {
-                /** @example 1 */
-                low: number;
-                /** @example 1 */
-                medium: number;
-                /** @example 1 */
-                high: number;
-                /** @example 1 */
-                none: number;
-            };
-        };
         /** Deleted */
         Deleted: {
             /** @enum {string} */
@@ -1565,6 +1551,20 @@ export interface components {
             /** @example false */
             completed?: boolean;
         };
+        /**
+         * NewTasks
+         * @description New tasks, or `{"tasks": […]}`, such as an export. Those with an id are made in the order of their ids
+         * @example [
+         *       {
+         *         "title": "Buy milk"
+         *       },
+         *       {
+         *         "title": "Call Bob",
+         *         "priority": "high"
+         *       }
+         *     ]
+         */
+        NewTasks: components["schemas"]["ImportedTask"][];
     };
     responses: {
         /** @description The request is malformed. At sign-up also `email_taken`, and with a token `inactive_user` */
@@ -2210,46 +2210,6 @@ export interface operations {
             503: components["responses"]["ServiceUnavailable"];
         };
     };
-    createTasks: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["NewTasks"];
-            };
-        };
-        responses: {
-            /** @description The new tasks, in the order of their ids */
-            201: {
-                headers: {
-                    "X-Request-Id": components["headers"]["X-Request-Id"];
-                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
-                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
-                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Task"][];
-                };
-            };
-            400: components["responses"]["BadRequest"];
-            401: components["responses"]["Unauthorized"];
-            403: components["responses"]["Forbidden"];
-            408: components["responses"]["RequestTimeout"];
-            413: components["responses"]["PayloadTooLarge"];
-            415: components["responses"]["UnsupportedMediaType"];
-            417: components["responses"]["ExpectationFailed"];
-            422: components["responses"]["UnprocessableEntity"];
-            429: components["responses"]["TooManyRequests"];
-            431: components["responses"]["RequestHeaderFieldsTooLarge"];
-            500: components["responses"]["InternalServerError"];
-            503: components["responses"]["ServiceUnavailable"];
-        };
-    };
     getTaskStats: {
         parameters: {
             query?: never;
@@ -2611,6 +2571,46 @@ export interface operations {
             503: components["responses"]["ServiceUnavailable"];
         };
     };
+    createTasks: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewTasks"];
+            };
+        };
+        responses: {
+            /** @description The new tasks, in the order of their ids */
+            201: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Task"][];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            408: components["responses"]["RequestTimeout"];
+            413: components["responses"]["PayloadTooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            417: components["responses"]["ExpectationFailed"];
+            422: components["responses"]["UnprocessableEntity"];
+            429: components["responses"]["TooManyRequests"];
+            431: components["responses"]["RequestHeaderFieldsTooLarge"];
+            500: components["responses"]["InternalServerError"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
     listTasksOf: {
         parameters: {
             query?: {
@@ -2842,51 +2842,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Affected"];
-                };
-            };
-            400: components["responses"]["BadRequest"];
-            401: components["responses"]["Unauthorized"];
-            403: components["responses"]["Forbidden"];
-            404: components["responses"]["NotFound"];
-            408: components["responses"]["RequestTimeout"];
-            413: components["responses"]["PayloadTooLarge"];
-            414: components["responses"]["URITooLong"];
-            415: components["responses"]["UnsupportedMediaType"];
-            417: components["responses"]["ExpectationFailed"];
-            422: components["responses"]["UnprocessableEntity"];
-            429: components["responses"]["TooManyRequests"];
-            431: components["responses"]["RequestHeaderFieldsTooLarge"];
-            500: components["responses"]["InternalServerError"];
-            503: components["responses"]["ServiceUnavailable"];
-        };
-    };
-    createTasksOf: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                /** @description The token's own user; another is 403 */
-                user_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["NewTasks"];
-            };
-        };
-        responses: {
-            /** @description The new tasks, in the order of their ids */
-            201: {
-                headers: {
-                    "X-Request-Id": components["headers"]["X-Request-Id"];
-                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
-                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
-                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Task"][];
                 };
             };
             400: components["responses"]["BadRequest"];
@@ -3272,6 +3227,51 @@ export interface operations {
             404: components["responses"]["NotFound"];
             408: components["responses"]["RequestTimeout"];
             412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["PayloadTooLarge"];
+            414: components["responses"]["URITooLong"];
+            415: components["responses"]["UnsupportedMediaType"];
+            417: components["responses"]["ExpectationFailed"];
+            422: components["responses"]["UnprocessableEntity"];
+            429: components["responses"]["TooManyRequests"];
+            431: components["responses"]["RequestHeaderFieldsTooLarge"];
+            500: components["responses"]["InternalServerError"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    createTasksOf: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The token's own user; another is 403 */
+                user_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewTasks"];
+            };
+        };
+        responses: {
+            /** @description The new tasks, in the order of their ids */
+            201: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Task"][];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            408: components["responses"]["RequestTimeout"];
             413: components["responses"]["PayloadTooLarge"];
             414: components["responses"]["URITooLong"];
             415: components["responses"]["UnsupportedMediaType"];
