@@ -13,8 +13,6 @@ export interface NotFoundOptions {
 const INSTEAD: [RegExp, string][] = [
   [/\/(tasks|todos)\/reorder$/, 'Tasks have no order of their own: a list takes sort and order.'],
   [/\/(tasks|todos)\/export$/, 'The export is at /me/export.'],
-  [/^\/api\/[^/]+\/stats$/, 'The counts are at /todos/stats.'],
-  [/^\/api\/auth\/(login|register|logout)$/, 'Local accounts have signup, signin and signout at /api/auth.'],
   [
     /^\/api\/auth\/(sign-(in|up)\/|get-session$|token$)/,
     'It is a path of Better Auth, which is at another address.',

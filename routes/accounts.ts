@@ -3,10 +3,10 @@ import { Refresh, Session, SignIn, SignUp, Success } from '../schemas/account.ts
 import { ref, response } from '../schemas/responses.ts'
 import type { Accounts, Grant } from '../src/accounts.ts'
 
-// The first address of each is the canonical one.
-const SIGN_UP = ['/api/auth/signup', '/api/auth/sign-up']
-const SIGN_IN = ['/api/auth/signin', '/api/auth/sign-in']
-const SIGN_OUT = ['/api/auth/signout', '/api/auth/sign-out']
+// The paths of each, with their operationIds; all but the first are aliases.
+const SIGN_UP = { signup: 'signUp', 'sign-up': 'signUpAlias', register: 'register' }
+const SIGN_IN = { signin: 'signIn', 'sign-in': 'signInAlias', login: 'login' }
+const SIGN_OUT = { signout: 'signOut', 'sign-out': 'signOutAlias', logout: 'logout' }
 
 /** Sign-up, sign-in, refresh and sign-out, for deployments without Better Auth. */
 const auth: FastifyPluginAsyncTypebox = async (app) => {
@@ -25,20 +25,20 @@ const auth: FastifyPluginAsyncTypebox = async (app) => {
     return { success: true, data: { token, expires_in, refresh_token: refreshToken, user: account } }
   }
 
-  const describe = (operationId: string, summary: string, canonical = true) => ({
-    operationId: canonical ? operationId : `${operationId}Alias`,
+  const describe = (operationId: string, summary: string, isAlias = false) => ({
+    operationId,
     summary,
-    tags: canonical ? ['accounts'] : ['aliases'],
+    tags: isAlias ? ['aliases'] : ['accounts'],
   })
   const problems = [429, 503]
 
-  for (const url of SIGN_UP) {
+  for (const [action, operationId] of Object.entries(SIGN_UP)) {
     app.post(
-      url,
+      `/api/auth/${action}`,
       {
         onRequest: app.limitAddress,
         schema: {
-          ...describe('signUp', 'Create an account', url === SIGN_UP[0]),
+          ...describe(operationId, 'Create an account', action !== 'signup'),
           body: ref(SignUp),
           response: { 201: response(ref(Session), 'Signed in') },
           problems,
@@ -51,13 +51,13 @@ const auth: FastifyPluginAsyncTypebox = async (app) => {
     )
   }
 
-  for (const url of SIGN_IN) {
+  for (const [action, operationId] of Object.entries(SIGN_IN)) {
     app.post(
-      url,
+      `/api/auth/${action}`,
       {
         onRequest: app.limitAddress,
         schema: {
-          ...describe('signIn', 'Sign in', url === SIGN_IN[0]),
+          ...describe(operationId, 'Sign in', action !== 'signin'),
           body: ref(SignIn),
           response: { 200: response(ref(Session), 'Signed in') },
           problems: [...problems, 401],
@@ -87,13 +87,13 @@ const auth: FastifyPluginAsyncTypebox = async (app) => {
     },
   )
 
-  for (const url of SIGN_OUT) {
+  for (const [action, operationId] of Object.entries(SIGN_OUT)) {
     app.post(
-      url,
+      `/api/auth/${action}`,
       {
         onRequest: app.authenticate,
         schema: {
-          ...describe('signOut', 'Revoke the refresh tokens of this sign-in', url === SIGN_OUT[0]),
+          ...describe(operationId, 'Revoke the refresh tokens of this sign-in', action !== 'signout'),
           description: 'The bearer token itself stays valid until it expires.',
           security: [{ bearer: [] }],
           response: { 200: response(ref(Success), 'Signed out') },

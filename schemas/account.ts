@@ -24,7 +24,15 @@ export const SignUp = Type.Object(
       description: '8 characters to 72 bytes, and not a common one',
       examples: ['correct horse battery staple'],
     }),
-    name: Type.String({ minLength: 1, maxLength: 255, format: 'line', examples: ['Ada'] }),
+    name: Type.Optional(
+      Type.String({
+        minLength: 1,
+        maxLength: 255,
+        format: 'line',
+        description: 'Default: what is before the @ of the address',
+        examples: ['Ada'],
+      }),
+    ),
   },
   { $id: 'SignUp', title: 'SignUp', ...strict },
 )

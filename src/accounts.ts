@@ -69,7 +69,7 @@ export class Accounts {
   }
 
   /** @throws HttpProblem 400 email_taken, 422 for a password that is too long or too common */
-  async signUp({ email, password, name }: SignUp): Promise<Grant> {
+  async signUp({ email, password, name = email.replace(/@.*/, '') }: SignUp): Promise<Grant> {
     const hash = await this.#passwords.hash(password)
     const values = { id: randomUUID(), email: normalise(email), name, password: hash }
     return this.#grant(await this.#scope.one(create, values, emailTaken))

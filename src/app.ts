@@ -26,6 +26,7 @@ import manyTasks from '../routes/many-tasks.ts'
 import me from '../routes/me.ts'
 import service from '../routes/service.ts'
 import tasks from '../routes/tasks.ts'
+import userStats from '../routes/user-stats.ts'
 import type { Variables } from './config.ts'
 import type { Database } from './database/index.ts'
 import { createLogger, RequestLog, requestLogger } from './log.ts'
@@ -117,5 +118,6 @@ export async function buildApp({ env: variables, database: db, logger = createLo
     await app.register(tasks, mount)
     await app.register(manyTasks, mount)
   }
+  await app.register(userStats, { prefix: '/api/:user_id', alias: true })
   return app
 }

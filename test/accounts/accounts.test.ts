@@ -75,17 +75,30 @@ t.test('sign-up, sign-in and what the token gives access to', async (t) => {
   }
 })
 
-t.test('the hyphenated paths do the same', async (t) => {
+t.test('other paths do the same', async (t) => {
   const app = await build(t)
-  const ada = person()
-  t.equal((await post(app, 'sign-up', ada)).statusCode, 201, 'sign-up is 201')
-  const signedIn = await post(app, 'sign-in', { email: ada.email, password: PASSWORD })
-  t.equal(signedIn.statusCode, 200, 'sign-in is 200')
-  const { token, refresh_token } = dataOf(signedIn)
-  const signedOut = await post(app, 'sign-out', {}, bearer(token))
-  t.equal(signedOut.statusCode, 200, 'sign-out is 200')
-  t.strictSame(signedOut.json(), { success: true }, 'sign-out says so')
-  t.equal((await refresh(app, refresh_token)).statusCode, 401, 'the refresh token is spent')
+  for (const [signUp, signIn, signOut] of [
+    ['sign-up', 'sign-in', 'sign-out'],
+    ['register', 'login', 'logout'],
+  ] as const) {
+    const ada = person()
+    t.equal((await post(app, signUp, ada)).statusCode, 201, `${signUp} is 201`)
+    const signedIn = await post(app, signIn, { email: ada.email, password: PASSWORD })
+    t.equal(signedIn.statusCode, 200, `${signIn} is 200`)
+    const { token, refresh_token } = dataOf(signedIn)
+    const signedOut = await post(app, signOut, {}, bearer(token))
+    t.equal(signedOut.statusCode, 200, `${signOut} is 200`)
+    t.strictSame(signedOut.json(), { success: true }, `${signOut} says so`)
+    t.equal((await refresh(app, refresh_token)).statusCode, 401, 'the refresh token is spent')
+  }
+})
+
+t.test('without a name, what is before the @ is the name', async (t) => {
+  const app = await build(t)
+  const { email, password } = person()
+  const [name] = email.split('@')
+  t.equal(dataOf(await post(app, 'signup', { email, password })).user.name, name, 'at sign-up')
+  t.equal((await signIn(app, { email, password })).user.name, name, 'and at the next sign-in')
 })
 
 t.test('claims', async (t) => {
@@ -211,7 +224,6 @@ t.test('unknown fields and missing ones', async (t) => {
   const app = await build(t)
   const { email, password, name } = person()
   for (const payload of [
-    { email, password },
     { email, name },
     { password, name },
     { email, password, name, id: 'x' },

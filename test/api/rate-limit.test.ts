@@ -104,7 +104,7 @@ t.test('sign-in, sign-up and refresh are counted together, by address', async (t
     [422, 422],
     'attempts pass to validation',
   )
-  for (const action of ['signup', 'sign-up', 'signin', 'sign-in', 'refresh']) {
+  for (const action of ['signup', 'sign-up', 'register', 'signin', 'sign-in', 'login', 'refresh']) {
     const refused = await attempt(action, '203.0.113.1')
     t.equal(refused.statusCode, 429, action)
     t.equal(refused.json().code, 'too_many_requests', `${action}: the code is too_many_requests`)
