@@ -1,6 +1,6 @@
 import { type Config, ConfigError, readConfig, type Variables } from '../config.ts'
 import { connect, DirectoryInUseError } from '../database/index.ts'
-import { diagnose } from '../migrations/index.ts'
+import { diagnose, remarksOn } from '../migrations/index.ts'
 import { olderVariables } from '../older-variables.ts'
 import { parseOrigins } from '../origins.ts'
 import { explain } from '../process/index.ts'
@@ -57,8 +57,12 @@ async function examineDatabase({ databaseUrl, DATABASE_RLS }: Config): Promise<E
   const check = `database, migrations and row-level security (${DATABASE_RLS})`
   try {
     const database = await connect({ url: databaseUrl, rls })
-    const advice = await diagnose(database).finally(() => database.close())
-    return { check, advice }
+    try {
+      const advice = await diagnose(database)
+      return { check, advice, notes: advice.length === 0 ? await remarksOn(database) : [] }
+    } finally {
+      await database.close()
+    }
   } catch (error) {
     // As while npm run dev runs, which is no fault.
     if (error instanceof DirectoryInUseError)

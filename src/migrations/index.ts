@@ -117,6 +117,18 @@ export function diagnose(database: Database): Promise<string[]> {
   }, database.statementTimeout)
 }
 
+const ASCII_ALONE =
+  'Search, tags and the sort by title ignore case for ASCII letters alone, by the locale of the database (lc_ctype): ' +
+  "restore a dump into one made with: create database NAME template template0 lc_ctype 'C.UTF-8'"
+
+/** What is as declared, and yet not as users may expect; one sentence each. */
+export function remarksOn(database: Database): Promise<string[]> {
+  return database.asLogin(async (db) => {
+    const { rows } = await sql<{ is_known: boolean }>`select lower('É') = 'é' as is_known`.execute(db)
+    return rows[0]?.is_known ? [] : [ASCII_ALONE]
+  }, database.statementTimeout)
+}
+
 type Schema = 'older' | 'same' | 'newer'
 
 /** Compares the migrations that were run with those that this code knows. A newer schema will do: deploys overlap. */

@@ -1,4 +1,5 @@
 import { createServer, type RequestListener } from 'node:http'
+import pg from 'pg'
 import t, { type Test } from 'tap'
 import { exportJWK, generateKeyPair, SignJWT } from 'jose'
 import { examine } from '../../src/cli/index.ts'
@@ -6,9 +7,10 @@ import type { Variables } from '../../src/config.ts'
 import { mint, SECRET } from '../helper/app.ts'
 import { NOWHERE, PASSWORD, start } from '../helper/child.ts'
 import { command } from '../helper/commands.ts'
-import { embeddedUrl, migratedUrl } from '../helper/database.ts'
+import { databaseUrl, embeddedUrl, migratedUrl } from '../helper/database.ts'
 import { freePort, listen } from '../helper/http.ts'
 import { hasRedis, REDIS_URL } from '../helper/redis.ts'
+import { CITUS } from '../helper/template.ts'
 
 const shared = { BETTER_AUTH_SECRET: SECRET, DATABASE_URL: NOWHERE }
 const { privateKey, publicKey } = await generateKeyPair('EdDSA')
@@ -207,10 +209,31 @@ t.test('an embedded database that is in use', async (t) => {
   )
 })
 
+const server = process.env.TEST_DATABASE_URL
+const skip = (!server || CITUS !== undefined) && 'needs TEST_DATABASE_URL, without Citus'
+
+t.test('a locale that knows letters of ASCII alone', { skip }, async (t) => {
+  const DATABASE_URL = await databaseUrl()
+  const name = new URL(DATABASE_URL).pathname.slice(1)
+  const admin = new pg.Client({ connectionString: server })
+  await admin.connect()
+  t.teardown(() => admin.end())
+  await admin.query(`drop database ${name}`)
+  await admin.query(`create database ${name} template template0 encoding 'UTF8' lc_collate 'C' lc_ctype 'C'`)
+  const variables = { ...shared, DATABASE_URL }
+  t.equal((await command(['migrate'], variables)).code, 0)
+  const { code, stdout } = await command(['doctor'], variables)
+  t.equal(code, 0, 'is no fault')
+  t.match(
+    stdout,
+    /\nok {3}database.*\n {5}Search, tags and the sort by title ignore case for ASCII .*'C\.UTF-8'$/,
+  )
+})
+
 t.test('all is well', async (t) => {
   const variables = { ...shared, DATABASE_URL: await migratedUrl() }
   const { code, stdout } = await command(['doctor'], variables)
   t.equal(code, 0, 'exit code 0')
-  t.match(stdout, /^ok {3}environment\n {5}Browsers.*\nok {3}database, migrations/)
+  t.match(stdout, /^ok {3}environment\n {5}Browsers.*\nok {3}database, migrations[^\n]*$/, 'and nothing else')
   t.equal((await command(['doctor'], shared)).code, 1, 'exit code 1 without a database')
 })
