@@ -74,9 +74,24 @@ export async function persist(url: string, request: Call): Promise<Answer & { re
   }
 }
 
-/** Clients that create tasks one after the other, and remember which the service has acknowledged. */
+export interface WritersOptions {
+  /** Milliseconds at most between an answer and the next request. */
+  pause?: number
+  /** Whether each request has a key, and is repeated until it is answered with 201. */
+  retried?: boolean
+  /** Whether each request has a connection of its own. */
+  fresh?: boolean
+}
+
+/** Clients that create tasks one after the other, and remember what they were told of each. */
 export class Writers {
   readonly acknowledged = new Set<string>()
+  /** Titles of those that were said not to be done, or to be worth another try. */
+  readonly #denied = new Set<string>()
+  /** How many were answered with 503 `outcome_unknown`, without Retry-After. */
+  unknown = 0
+  /** Retries that were answered with what the request before them had done. */
+  replayed = 0
   readonly #statuses: number[] = []
   /** Requests that were sent on a connection that was kept, or on a new one, and got no answer. */
   readonly dropped = { kept: 0, fresh: 0 }
@@ -85,50 +100,50 @@ export class Writers {
   longestGap = 0
   #last = performance.now()
   sent = 0
-  /** How many answers were 503, and repeated. */
-  repeated = 0
   #stopped = false
-  readonly #agent = keepAlive()
+  readonly #options: WritersOptions
+  readonly #agent: Agent
   readonly #done: Promise<unknown>
 
-  /**
-   * @param pause milliseconds at most between an answer and the next request
-   * @param persistent whether a 503 is repeated, with the same Idempotency-Key
-   */
-  constructor(
-    url: string,
-    tokens: readonly string[],
-    count: number,
-    { pause = 0, persistent = false }: { pause?: number; persistent?: boolean } = {},
-  ) {
+  constructor(url: string, tokens: readonly string[], count: number, options: WritersOptions = {}) {
+    this.#options = options
+    this.#agent = options.fresh ? new Agent({ keepAlive: false }) : keepAlive()
     this.#done = Promise.all(
-      Array.from({ length: count }, (_, i) =>
-        this.#write(url, tokens[i % tokens.length] as string, pause, persistent),
-      ),
+      Array.from({ length: count }, (_, i) => this.#write(url, tokens[i % tokens.length] as string)),
     )
   }
 
-  async #write(url: string, token: string, pause: number, persistent: boolean): Promise<void> {
-    while (!this.#stopped) {
-      const title = randomUUID()
-      const request = { method: 'POST', path: '/todos', token, body: { title }, agent: this.#agent }
-      const { status, ms, refused, kept, repeats } = persistent
-        ? await persist(url, { ...request, headers: { 'idempotency-key': title } })
-        : { ...(await call(url, request)), repeats: 0 }
-      this.repeated += repeats
+  async #write(url: string, token: string): Promise<void> {
+    const { pause = 0, retried } = this.#options
+    let title = randomUUID()
+    let isDone = true
+    while (!this.#stopped || (retried && !isDone)) {
+      const { status, ms, refused, kept, body, headers } = await call(url, {
+        method: 'POST',
+        path: '/todos',
+        token,
+        body: { title },
+        headers: retried ? { 'idempotency-key': title } : undefined,
+        agent: this.#agent,
+      })
       if (refused) {
         await sleep(50)
         continue
       }
+      isDone = status === 201
       this.sent += 1
       this.#statuses.push(status)
       this.longest = Math.max(this.longest, ms)
-      if (status === 201) {
+      if ('idempotency-replayed' in headers) this.replayed += 1
+      if (isDone) {
         this.acknowledged.add(title)
         this.longestGap = Math.max(this.longestGap, performance.now() - this.#last)
         this.#last = performance.now()
       }
       if (status === 0) this.dropped[kept ? 'kept' : 'fresh'] += 1
+      else if (body.includes('"outcome_unknown"') && !('retry-after' in headers)) this.unknown += 1
+      else if (!isDone) this.#denied.add(title)
+      if (isDone || !retried) title = randomUUID()
       if (pause > 0) await sleep(Math.random() * pause)
     }
   }
@@ -139,18 +154,28 @@ export class Writers {
     this.#agent.destroy()
   }
 
-  /** Compares what was acknowledged with the titles that are there. */
-  compare(titles: readonly string[]): { lost: number; doubled: number } {
+  /**
+   * Compares what was told with the titles that are there: `denied` are those of them that were said not to be done. With
+   * retries there are none.
+   */
+  compare(titles: readonly string[]): { lost: number; doubled: number; denied: number } {
     const there = new Set(titles)
+    const denied = this.#denied.difference(this.acknowledged)
     return {
-      lost: [...this.acknowledged].filter((title) => !there.has(title)).length,
+      lost: this.acknowledged.difference(there).size,
       doubled: titles.length - there.size,
+      denied: denied.intersection(there).size,
     }
+  }
+
+  /** How many answers were 503; with retries, each was followed by another try. */
+  get unavailable(): number {
+    return this.#statuses.filter((status) => status === 503).length
   }
 
   /** `201 × 5, 503 × 2`. */
   get answers(): string {
-    return kindsOf(this.#statuses)
+    return `${kindsOf(this.#statuses)}${this.unknown > 0 ? ` (${thousands(this.unknown)} × \`outcome_unknown\`)` : ''}`
   }
 
   has(...expected: number[]): boolean {

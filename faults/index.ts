@@ -13,6 +13,7 @@ import lockedRows from './scenarios/locked-rows.ts'
 import log from './scenarios/log.ts'
 import overload from './scenarios/overload.ts'
 import redis from './scenarios/redis.ts'
+import retriedCuts from './scenarios/retried-cuts.ts'
 import rollingDeploy from './scenarios/rolling-deploy.ts'
 import serviceKilled from './scenarios/service-killed.ts'
 import shutdownHeld from './scenarios/shutdown-held.ts'
@@ -25,6 +26,7 @@ await report('faults', 'docs/reliability.md', [
   databaseKilled,
   backendsEnded,
   connectionCut,
+  retriedCuts,
   databaseFrozen,
   serviceKilled,
   embeddedKilled,

@@ -1,4 +1,4 @@
-import { thousands, Writers } from './clients.ts'
+import { thousands, Writers, type WritersOptions } from './clients.ts'
 import type { Postgres } from './postgres.ts'
 import type { Service } from './service.ts'
 import type { Tools } from './tools.ts'
@@ -12,17 +12,16 @@ export interface Written {
   name: string
   server: Postgres
   service: Service
+  writers: Writers
 }
 
-export interface WritingOptions {
+export interface WritingOptions extends WritersOptions {
   /** Makes the address that the service is given of the database's own. */
   address?: (url: string) => Promise<string>
   /** The port of the service. Default: a free one. */
   port?: number
   /** The answers that are fine: 0 is none at all. Default: 201 and 503. */
   allowed?: number[]
-  /** Milliseconds at most between an answer and the next request of a client. */
-  pause?: number
 }
 
 /**
@@ -36,7 +35,7 @@ export async function underWriters(
 ): Promise<Outcome> {
   const { url, name, server } = await tools.database()
   const service = await tools.service({ DATABASE_URL: await address(url) }, { port })
-  return compared(tools, () => disturb({ url, name, server, service }), {
+  return compared(tools, (writers) => disturb({ url, name, server, service, writers }), {
     ...options,
     to: service.url,
     name,
@@ -53,29 +52,30 @@ export interface Outcome {
 /** The same for a service that runs already. */
 export async function compared(
   tools: Tools,
-  disturb: () => Promise<string>,
+  disturb: (writers: Writers) => Promise<string>,
   {
     to,
     name,
     server,
     allowed = [201, 503],
-    pause,
-  }: Pick<WritingOptions, 'allowed' | 'pause'> & {
+    ...options
+  }: WritersOptions & {
+    allowed?: number[]
     to: string
     name: string
     server: Pick<Postgres, 'query'>
   },
 ): Promise<Outcome> {
   const tokens = await Promise.all(Array.from({ length: USERS }, (_, i) => tools.token(`writer-${i}`)))
-  const writers = new Writers(to, tokens, WRITERS, { pause })
-  const done = await disturb().finally(() => writers.stop())
+  const writers = new Writers(to, tokens, WRITERS, options)
+  const done = await disturb(writers).finally(() => writers.stop())
   const rows = await server.query<{ title: string }>('select title from tasks', name)
-  const { lost, doubled } = writers.compare(rows.map(({ title }) => title))
+  const { lost, doubled, denied } = writers.compare(rows.map(({ title }) => title))
   const inDoubt = rows.length - writers.acknowledged.size + lost
   const figure =
     `${done}: ${thousands(writers.acknowledged.size)} acknowledged, **${lost} lost, ${doubled} doubled**; ` +
-    `${writers.answers}; ${thousands(inDoubt)} written without a 201; longest ${seconds(writers.longest)}`
-  const ok = lost === 0 && doubled === 0 && writers.has(...allowed) && writers.acknowledged.size > 0
+    `${writers.answers}; ${thousands(inDoubt)} written without a 201, **${denied} of them denied**; longest ${seconds(writers.longest)}`
+  const ok = lost + doubled + denied === 0 && writers.has(...allowed) && writers.acknowledged.size > 0
   return { figure, ok, writers }
 }
 

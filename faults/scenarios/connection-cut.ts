@@ -8,7 +8,7 @@ const CUTS = 60
 export default {
   name: 'connection-cut',
   what: `The connections to PostgreSQL cut at a random byte ${CUTS} times, 32 writers`,
-  goal: '0 lost, 0 doubled, nothing but 201 and 503',
+  goal: '0 lost, 0 doubled, nothing but 201 and 503; what is written was not denied: its answer was 201, or 503 `outcome_unknown` without Retry-After',
   async run(tools) {
     let proxy: Awaited<ReturnType<Tools['proxy']>> | undefined
     const address = async (url: string) => (proxy = await tools.proxy(url)).url

@@ -81,7 +81,7 @@ async function underLoad(tools: Tools, cluster: CitusCluster, to: string, caller
   }
   const before = await count()
   const tokens = await Promise.all(Array.from({ length: CLIENTS }, (_, i) => tools.token(`writer-${i}`)))
-  const writers = new Writers(to, tokens, CLIENTS, { persistent: true })
+  const writers = new Writers(to, tokens, CLIENTS, { retried: true })
   let isDone = false
   const reading = readUntil(to, callers, () => isDone)
   await sleep(1000)
@@ -110,7 +110,7 @@ async function underLoad(tools: Tools, cluster: CitusCluster, to: string, caller
   const figure =
     `A third worker and its shards in ${seconds(took)} (now ${spread.join(', ')} shards): ` +
     `${thousands(writers.acknowledged.size)} writes acknowledged, **${lost} lost, ${doubled} doubled**; ${writers.answers} ` +
-    `(${thousands(writers.repeated)} 503 repeated), longest ${seconds(writers.longest)}; ` +
+    `(${thousands(writers.unavailable)} 503 repeated), longest ${seconds(writers.longest)}; ` +
     `reads ${read.kinds} (${thousands(read.repeats)} 503 repeated), longest ${seconds(read.max)}; ` +
     `${thousands(before)} rows before, ${kept ? 'all there' : `${thousands(before + titles.length - after)} missing`}`
   const ok =

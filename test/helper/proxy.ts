@@ -12,6 +12,7 @@ export async function openProxy(t: Pick<Test, 'teardown'>, address: string) {
   let left = Infinity
   let delay = 0
   let connections = 0
+  let cuts = 0
   const server = createServer((socket) => {
     connections += 1
     const upstream = connect(Number(port || DEFAULT_PORTS[protocol]), hostname)
@@ -31,7 +32,9 @@ export async function openProxy(t: Pick<Test, 'teardown'>, address: string) {
         due = Math.max(due, now + delay) // nothing overtakes what is still delayed
         if (due > now) setTimeout(() => to.write(passed), due - now)
         else to.write(passed)
-        if (left === 0) drop()
+        if (left > 0) return
+        cuts += 1
+        drop()
       })
     }
   })
@@ -63,6 +66,8 @@ export async function openProxy(t: Pick<Test, 'teardown'>, address: string) {
     restore: () => listen(at),
     /** Cuts all connections once this many more bytes have passed, in either direction. */
     cutAfter: (bytes: number) => (left = bytes),
+    /** How often that has happened. */
+    cuts: () => cuts,
     block: () => (blocked = true),
     /** Milliseconds that each answer, and each question, takes longer. */
     slowDown: (milliseconds: number) => (delay = milliseconds),
