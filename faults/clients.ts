@@ -168,11 +168,6 @@ export class Writers {
     }
   }
 
-  /** How many answers were 503; with retries, each was followed by another try. */
-  get unavailable(): number {
-    return this.#statuses.filter((status) => status === 503).length
-  }
-
   /** `201 × 5, 503 × 2`. */
   get answers(): string {
     return `${kindsOf(this.#statuses)}${this.unknown > 0 ? ` (${thousands(this.unknown)} × \`outcome_unknown\`)` : ''}`

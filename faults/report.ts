@@ -32,7 +32,9 @@ export async function report(
     process.exitCode = 2
     return
   }
+  const start = performance.now()
   const rows = await runAll(chosen, seconds === undefined ? undefined : Number(seconds))
+  if (rows.length > 1) summarize(rows, performance.now() - start)
   await writeDocument(command, document, scenarios, rows)
   if (rows.some(({ verdict }) => verdict === '**no**')) process.exitCode = 1
 }
@@ -61,6 +63,13 @@ async function runAll(scenarios: readonly Scenario[], seconds?: number): Promise
   return rows
 }
 
+function summarize(rows: readonly Row[], ms: number): void {
+  const lines = rows.map(({ name, goal, figure, verdict }) => `${verdict}\t${name}\t${goal}\t${figure}\n`)
+  process.stdout.write(
+    `reached\tscenario\tgoal\tmeasured\n${lines.join('')}${(ms / 60_000).toFixed(1)} minutes\n\n`,
+  )
+}
+
 /** Replaces the lines of these scenarios; the others keep theirs. */
 async function writeDocument(
   command: string,
@@ -74,9 +83,10 @@ async function writeDocument(
   if (inside === undefined || after === undefined) throw new Error(`${document} has lost its marks`)
   const run = `${new Date().toISOString().slice(0, 10)}, ${cpus().length} × ${cpus()[0]?.model}`
   const lines = scenarios.map(({ name }) => {
+    const before = inside.split('\n').find((line) => line.startsWith(`| \`${name}\` `))
     const row = rows.find((row) => row.name === name)
-    if (row) return `| \`${name}\` | ${row.what} | ${row.goal} | ${row.figure} | ${row.verdict} | ${run} |`
-    return inside.split('\n').find((line) => line.startsWith(`| \`${name}\` `)) ?? ''
+    if (!row || (row.verdict === 'not run' && before)) return before ?? ''
+    return `| \`${name}\` | ${row.what} | ${row.goal} | ${row.figure} | ${row.verdict} | ${run} |`
   })
   const note = 'Clients, service and database share the machine: counts hold elsewhere, times do not.'
   const table = [
