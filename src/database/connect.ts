@@ -167,8 +167,7 @@ export async function connect({
     connections,
     embedded ? 1 : poolMax,
     statementTimeout + ANSWER_TIMEOUT_MS,
-    // One that was switched off does not even close its connections.
-    isOneHost ? undefined : () => breaker.suspect(),
+    embedded ? undefined : () => breaker.suspect(),
   )
 
   function openPool(url: string, options: pg.PoolConfig = {}): pg.Pool {

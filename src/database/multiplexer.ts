@@ -38,7 +38,8 @@ type Source = Pick<Connections, 'connect' | 'leave' | 'onLeave'>
 
 const WATCH_MS = 100
 const FEW = 8
-// Nearly all batches take less: after that, and no more often, somebody should look whether the host is still there.
+// While no batch is answered for as long, somebody should look whether the host is still there: one that
+// was switched off does not even close its connections.
 const DOUBT_MS = 1_000
 // Batches that try again when one has got its lock.
 const UNBLOCKED = 4
@@ -57,7 +58,8 @@ export class Multiplexer {
   // Broken ones, and those that were left, while batches are still under way on them.
   readonly #leaving = new Set<Connection>()
   readonly #onDoubt: () => void
-  #doubted = 0
+  /** When the last answer came, or somebody was asked to look. */
+  #heard = 0
   readonly #watch: NodeJS.Timeout
 
   /**
@@ -65,7 +67,7 @@ export class Multiplexer {
    * @param timeout milliseconds (and up to 100 more) from the arrival of a batch until it is refused, or the connection
    *   that it is on is cut. One timer watches all: pg's own, one for each query, keeps each query in memory until the
    *   next full garbage collection.
-   * @param onDoubt called while a connection has been silent for a second
+   * @param onDoubt called while all have been silent for a second, each second
    */
   constructor(pool: Source, max: number, timeout: number, onDoubt: () => void = () => {}) {
     this.#pool = pool
@@ -173,6 +175,7 @@ export class Multiplexer {
 
   #record({ answered }: Connection, { user, sent = 0, alone, quickBefore }: Batch): void {
     const now = performance.now()
+    this.#heard = now
     this.#slowUsers.record(user, { ms: now - Math.max(sent, answered), alone, quickBefore, now })
   }
 
@@ -282,8 +285,8 @@ export class Multiplexer {
     const isLate = ({ arrived }: Batch) => arrived < latest
     for (const connection of this.#inUse()) fail(connection, late, isLate)
     const isDoubtful = (connection: Connection) => isSilent(connection, now, DOUBT_MS)
-    if (this.#doubted < now - DOUBT_MS && this.#inUse().some(isDoubtful)) {
-      this.#doubted = now
+    if (this.#heard < now - DOUBT_MS && this.#inUse().some(isDoubtful)) {
+      this.#heard = now
       this.#onDoubt()
     }
     for (const kind of this.#kinds) {
