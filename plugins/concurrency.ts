@@ -11,6 +11,10 @@ declare module 'fastify' {
      */
     limitConcurrency: onRequestAsyncHookHandler
   }
+  interface FastifyRequest {
+    /** Milliseconds that it has waited for its turn. */
+    waited: number
+  }
 }
 
 // Browsers open six connections to a host; a server that renders pages for a user may open dozens.
@@ -47,14 +51,20 @@ export default fp(
     }, WATCH_MS).unref()
     app.addHook('onClose', async () => clearInterval(watch))
 
-    app.decorate('limitConcurrency', async ({ user: { id } }, { raw: response }) => {
+    app.decorateRequest('waited', 0)
+    app.decorate('limitConcurrency', async (request, { raw: response }) => {
+      const { id } = request.user
       if (response.destroyed) return new Promise(() => {}) // its client has gone: it never runs
       let requests = users.get(id)
       if (!requests) users.set(id, (requests = { running: 0, waiting: [] }))
       const { running, waiting } = requests
       if (waiting.length >= WAITING) throw tooManyAtOnce()
       if (running < AT_ONCE && waiting.length === 0) run(requests, response)
-      else await turn(requests, response)
+      else {
+        const came = performance.now()
+        await turn(requests, response)
+        request.waited = performance.now() - came
+      }
     })
   },
   { name: 'concurrency' },

@@ -28,6 +28,8 @@ declare module 'fastify' {
   interface FastifyRequest {
     /** The rows of `request.user`: the only way to a user-owned table. */
     readonly scope: UserScope
+    /** The same for what takes many batches: each has the whole time, and not only what is left of the request's. */
+    readonly untimedScope: UserScope
   }
 }
 
@@ -109,11 +111,17 @@ export default fp<DatabasePluginOptions>(
     app.decorate('sharedScope', new SharedScope(runner))
     app.decorateRequest('scope', {
       getter() {
+        const since = performance.now() - this.waited
+        return new UserScope({ run: (statements) => runner.run(statements, since) }, this.owner)
+      },
+    })
+    app.decorateRequest('untimedScope', {
+      getter() {
         return new UserScope(runner, this.owner)
       },
     })
   },
-  { name: 'database', dependencies: ['env', 'tracing', 'jwt'] },
+  { name: 'database', dependencies: ['env', 'tracing', 'concurrency', 'jwt'] },
 )
 
 async function migrateAs({ url, login }: Config['owner'], db: Database): Promise<string[]> {

@@ -12,7 +12,8 @@ import { UserData } from '../src/users.ts'
 const me: FastifyPluginAsyncTypebox = async (app) => {
   app.addHook('onRequest', app.authenticate)
   const security = [{ bearer: [] }]
-  const dataOf = ({ user, scope }: FastifyRequest) => new UserData({ user, scope, accounts: app.accounts })
+  const dataOf = ({ user, untimedScope: scope }: FastifyRequest) =>
+    new UserData({ user, scope, accounts: app.accounts })
 
   // The users who are being sent one.
   const exporting = new Set<string>()

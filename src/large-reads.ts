@@ -8,7 +8,7 @@ const LARGE = 100
 const AT_ONCE = 2
 // One that takes longer waits for the database, and meanwhile keeps this process from nothing.
 const TURN_MS = 1_000
-const PATIENCE_MS = 3_000
+const PATIENCE_MS = 2_500 // with what it may have waited before, less than DATABASE_TIMEOUT and a second
 // Of more users than these the last one would not have its turn by then.
 const USERS = 200
 // After each one during which somebody asked for a small one, the process is left to others for as long as it was busy,

@@ -87,8 +87,8 @@ export function startTracing(onChange: (fault: Error | undefined) => void): Trac
   }
 
   const traced = (runner: Runner): Runner => ({
-    async run(statements) {
-      if (!trace.getActiveSpan()?.isRecording()) return runner.run(statements)
+    async run(statements, since) {
+      if (!trace.getActiveSpan()?.isRecording()) return runner.run(statements, since)
       const summary = statements.map(summaryOf).join('; ')
       const attributes = {
         'db.system.name': 'postgresql',
@@ -98,7 +98,7 @@ export function startTracing(onChange: (fault: Error | undefined) => void): Trac
       }
       const span = tracer.startSpan(summary, { kind: SpanKind.CLIENT, attributes })
       try {
-        return await runner.run(statements)
+        return await runner.run(statements, since)
       } catch (error) {
         const { code, name } = error as NodeJS.ErrnoException // of PostgreSQL's errors the SQLSTATE
         span.setAttribute('error.type', code ?? name)

@@ -52,12 +52,13 @@ export interface Database extends Runner {
   /**
    * Runs statements in one transaction, all written to the wire at once. Returns the rows of each. They are run once more
    * if the session refuses to write, or if the connection is lost, unless they were sent and would change something.
+   * @param since when the time that they have began, as of performance.now(); default now
    * @param sealed whether to prove that each statement ran in one transaction with its settings. Always proved if
    *   statements are not prepared. Default false
    * @throws at once while the server does not answer at all
    * @throws OutcomeUnknownError if they change something, were sent, and the connection was lost
    */
-  run(statements: readonly ScopedStatement[], sealed?: boolean): Promise<unknown[][]>
+  run(statements: readonly ScopedStatement[], since?: number, sealed?: boolean): Promise<unknown[][]>
   /**
    * For migrations and checks of the schema, whose statements are not proved: runs them with the rights of the login,
    * on a separate connection, because migrations may take longer than requests. The embedded database has only one
@@ -213,23 +214,26 @@ export async function connect({
   let interrupted = false
   let foreignAnswers = 0
 
-  async function run(statements: readonly ScopedStatement[], sealed = false): Promise<unknown[][]> {
+  async function run(
+    statements: readonly ScopedStatement[],
+    since?: number,
+    sealed = false,
+  ): Promise<unknown[][]> {
     const started = performance.now()
     try {
-      return await runOnce(statements, sealed, started)
+      return await runOnce(statements, sealed, since ?? started)
     } catch (error) {
       const isLate = performance.now() - started > REPEAT_WITHIN_MS
       if (interrupted || isLate || !isRepeatable(error)) throw error
     }
     await sleep(REPEAT_AFTER_MS)
-    return runOnce(statements, sealed, started)
+    return runOnce(statements, sealed, since ?? started)
   }
 
-  /** @param started performance.now() when their time began */
   async function runOnce(
     statements: readonly ScopedStatement[],
     sealed: boolean,
-    started: number,
+    since: number,
   ): Promise<unknown[][]> {
     const [first] = statements
     const user = first && ScopedStatement.ownerOf(first)
@@ -239,9 +243,10 @@ export async function connect({
     for (let blocked = false; ; blocked = true) {
       if (breaker.fault) throw breaker.fault
       if (writes) embedded?.requireRoom()
+      const spent = performance.now() - since
+      if (spent >= statementTimeout) throw new Error('timeout exceeded before it could be sent')
       let lockTimeout: number | undefined
       try {
-        const spent = performance.now() - started
         const rows = await multiplexer.run({ writes, user, spent, blocked }, (client, waited, mayWait) => {
           lockTimeout = writes && !mayWait ? LOCK_TIMEOUT_MS : undefined
           return send(client, statements, { sealed, waited, lockTimeout, onWrite })
@@ -298,7 +303,7 @@ export async function connect({
   })
 
   async function check<T>(use: (db: Kysely<never>, run: Run) => Promise<T>): Promise<T> {
-    if (embedded) return use(loginOn(connections), (statements) => run(statements, true))
+    if (embedded) return use(loginOn(connections), (statements) => run(statements, undefined, true))
     return checks.use((own) =>
       use(loginOn(own), async (statements) => {
         const client = await own.connect()

@@ -4,8 +4,11 @@ import { type Audience, ScopedStatement, Statement } from './statement.ts'
 
 /** What runs statements: the README has a small one. */
 export interface Runner {
-  /** Runs statements in one transaction. Returns the rows of each. */
-  run(statements: readonly ScopedStatement[]): Promise<unknown[][]>
+  /**
+   * Runs statements in one transaction. Returns the rows of each.
+   * @param since when the time that they have began, as of performance.now(); default now
+   */
+  run(statements: readonly ScopedStatement[], since?: number): Promise<unknown[][]>
 }
 
 /**
@@ -14,12 +17,12 @@ export interface Runner {
  */
 export function confined(runner: Runner, declaration: Declaration): Runner {
   return {
-    async run(statements) {
+    async run(statements, since) {
       for (const statement of statements) {
         if (ScopedStatement.declarationOf(statement) !== declaration)
           throw new TypeError('this statement is of another declaration')
       }
-      return runner.run(statements)
+      return runner.run(statements, since)
     },
   }
 }

@@ -56,7 +56,7 @@ export async function scopeOf(db: Database, user: string): Promise<UserScope> {
 async function appWithScopes(db: Database) {
   const scopes = new Map<string, UserScope>()
   const routes = (app: App) =>
-    void app.get('/scope', { onRequest: app.authenticate }, async ({ user, scope }) => {
+    void app.get('/scope', { onRequest: app.authenticate }, async ({ user, untimedScope: scope }) => {
       scopes.set(user.id, scope)
       return ''
     })

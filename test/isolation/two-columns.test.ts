@@ -100,7 +100,7 @@ t.test('a row belongs to the values of both columns', async (t) => {
     t.same(await isolation.compareCatalog(login, true), [], 'the catalog is as declared')
     t.same(await isolation.missingGrants(login), [], 'no grant is missing')
   })
-  await db.run(isolation.probes, true)
+  await db.run(isolation.probes, undefined, true)
   const scopes = Object.entries(MEMBERS).map(([name, owner]) => [name, new UserScope(db, owner)] as const)
 
   for (const [name, scope] of scopes) {

@@ -64,7 +64,10 @@ t.test('each fault of a role is found, named and repaired', async (t) => {
     if (!roles) continue
     await rolledBack(db, async (trx) => {
       await runAll(trx, text)
-      const inside: Database = { ...db, check: (use) => use(trx, (statements) => db.run(statements, true)) }
+      const inside: Database = {
+        ...db,
+        check: (use) => use(trx, (statements) => db.run(statements, undefined, true)),
+      }
       await t.rejects(
         readinessOf(inside)(),
         { statusCode: 503, code: 'isolation_broken' },
