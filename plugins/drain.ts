@@ -17,7 +17,7 @@ const LINGER_MS = 1_500
 // What a client with a kept connection has to send one more request, which is answered with `Connection: close`.
 const FAREWELL_MS = 500
 // From close() on: no client holds the process for longer.
-const CUT_AFTER_MS = 3_500
+const CUT_AFTER_MS = 3_000
 
 /**
  * Shuts down in steps. drain(): /ready is 503. close(): the port is closed; answers say `Connection: close`; then idle

@@ -66,7 +66,7 @@ export const Env = Type.Object({
     minimum: 100,
     maximum: 600_000,
     default: 5000,
-    description: 'milliseconds after which a statement is cancelled',
+    description: 'milliseconds that the statements of a request have in all',
   }),
   DATABASE_PREPARE: oneOf(
     ['on', 'off'],

@@ -103,7 +103,7 @@ const LOCK_TIMEOUT_MS = 20
 const REPEAT_WITHIN_MS = 1_000
 const REPEAT_AFTER_MS = 20
 // How long to wait for idle connections to end, on a server that does not answer.
-const CLOSE_TIMEOUT_MS = 1_000
+const CLOSE_TIMEOUT_MS = 500
 
 // So that times come in one form, whatever the login has, and that a statement takes one core of the server, not three.
 // Poolers keep the first two for each client.

@@ -1,4 +1,6 @@
-import type { Socket } from 'node:net'
+import { once } from 'node:events'
+import { connect, type Socket } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { build, identity } from '../helper/app.ts'
 import { exchange, expectProblem, head, serve } from '../helper/http.ts'
@@ -85,6 +87,17 @@ t.test('on the wire', async (t) => {
     const late = Object.assign(new Error('Request timeout'), { code: 'ERR_HTTP_REQUEST_TIMEOUT' })
     app.server.emit('clientError', late, await accepted)
     expectProblem(t, await answer, 408, 'request_timeout')
+  })
+
+  t.test('a client that keeps its half of the connection open', async (t) => {
+    const gone = new Promise((resolve) =>
+      app.server.once('connection', (accepted) => accepted.once('close', () => resolve('gone'))),
+    )
+    const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true }).resume()
+    t.teardown(() => socket.destroy())
+    socket.write('nonsense\r\n\r\n')
+    await once(socket, 'end')
+    t.equal(await Promise.race([gone, sleep(10_000, 'kept')]), 'gone', 'keeps no socket here')
   })
 
   t.test('HEAD has no body', async (t) => {
