@@ -39,6 +39,8 @@ const SECONDS = 1000
 const MAX_AGE = 600 * SECONDS
 /** From this age on, keys are fetched again beside the requests, which go on with the known ones. */
 const REFRESH_AGE = 480 * SECONDS
+/** For as long after the last token keys are fetched again at that age, so that nobody waits who comes back. */
+const KEPT_FRESH = 3600 * SECONDS
 /** While the issuer is unreachable, its last known keys are used for at most this much longer. */
 const MAX_STALE = 3600 * SECONDS
 /** Unknown key ids cause at most one fetch in this time. */
@@ -68,6 +70,8 @@ export function remoteKeySet(url: URL): KeySet {
   let failures = 0 // in a row
   let endedAt = 0 // of the last fetch, whatever came of it
   let underWay: Promise<void> | undefined
+  let usedAt = 0
+  let next: NodeJS.Timeout | undefined
 
   const fetchedAt = () => cache.uat ?? -Infinity
   const endOfLife = () => fetchedAt() + MAX_AGE + MAX_STALE
@@ -96,13 +100,18 @@ export function remoteKeySet(url: URL): KeySet {
       throw error
     } finally {
       endedAt = Date.now()
+      clearTimeout(next)
+      next = setTimeout(() => {
+        if (isUsable() && Date.now() < usedAt + KEPT_FRESH) void refresh().catch(() => {})
+      }, dueAt() - endedAt).unref()
     }
   }
 
   async function find(header: { alg: string; kid?: string }): Promise<webcrypto.CryptoKey> {
     const now = Date.now()
+    usedAt = now
     if (!isUsable()) await fetchNow()
-    // Nobody has asked for a while, so the issuer may well be reachable, and have removed a key.
+    // Nobody has asked for hours, or the process was suspended: the issuer may well be reachable, and have removed a key.
     else if (now >= fetchedAt() + MAX_AGE && now >= dueAt() + MAX_RETRY_AFTER) await refresh().catch(() => {})
     else if (now >= dueAt()) void refresh().catch(() => {})
     try {

@@ -444,6 +444,30 @@ t.test('a removed key is refused after an idle time, even if the issuer failed b
   )
 })
 
+t.test('keys stay fresh while nobody asks, for an hour', async (t) => {
+  const due: { call: () => void; at: number }[] = []
+  const { setTimeout } = globalThis
+  t.teardown(() => (globalThis.setTimeout = setTimeout))
+  globalThis.setTimeout = Object.assign((call: () => void, ms: number) => {
+    if (ms >= 60_000) due.push({ call, at: Date.now() + ms })
+    return setTimeout(call, ms)
+  }, setTimeout)
+  const { app, issuer } = await startIssuer(t)
+  const token = await issuer.token()
+  t.equal(await verdict(app, token), 200, 'its keys work')
+  for (let i = 0; i < 7; i++) {
+    pass(REFRESH_AGE)
+    for (const { call, at } of due.splice(0)) if (at <= Date.now()) call()
+    await issuer.asked(i + 2)
+    t.equal(issuer.fetches(), i + 2, 'they are fetched again every eight minutes')
+  }
+  t.equal(due.length, 1, 'by one timer')
+  pass(REFRESH_AGE)
+  for (const { call } of due.splice(0)) call()
+  await sleep(100)
+  t.equal(issuer.fetches(), 8, 'after an hour it is left alone')
+})
+
 t.test('an issuer without keys at first', async (t) => {
   const { app, issuer } = await startIssuer(t, keySet())
   const token = await issuer.token()
