@@ -6,6 +6,7 @@ import bigUser from './scenarios/big-user.ts'
 import connectionCut from './scenarios/connection-cut.ts'
 import databaseFrozen from './scenarios/database-frozen.ts'
 import databaseKilled from './scenarios/database-killed.ts'
+import databaseSilent from './scenarios/database-silent.ts'
 import embeddedKilled from './scenarios/embedded-killed.ts'
 import issuer from './scenarios/issuer.ts'
 import largeAnswers from './scenarios/large-answers.ts'
@@ -28,6 +29,7 @@ await report('faults', 'docs/reliability.md', [
   connectionCut,
   retriedCuts,
   databaseFrozen,
+  databaseSilent,
   serviceKilled,
   embeddedKilled,
   shutdownUnderLoad,

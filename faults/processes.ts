@@ -1,6 +1,6 @@
 import { randomInt } from 'node:crypto'
 import { type ChildProcess, type SpawnOptions, spawn, spawnSync } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 
@@ -50,6 +50,11 @@ export class Running {
   async kill(): Promise<void> {
     this.signalAll('SIGKILL')
     if (this.isRunning) await this.ended
+  }
+
+  /** How many files and sockets it has open. */
+  descriptors(): number {
+    return readdirSync(`/proc/${this.pid}/fd`).length
   }
 
   /** Resident memory in megabytes. */

@@ -55,8 +55,8 @@ export async function startService(env: Record<string, string>, options: Service
 }
 
 /**
- * Options of node with which signals move the clock of the service: past the time after which keys are fetched again, and
- * on in steps that no busy service would take for an idle time.
+ * Options of node with which signals move the clock of the service, and its timers of more than some seconds: past the
+ * time after which keys are fetched again, and on in steps between which a fetch that hangs is given up.
  */
 export const CLOCK = [
   '--import',
@@ -64,7 +64,25 @@ export const CLOCK = [
     `const now = Date.now
     let seconds = 0
     Date.now = () => now() + seconds * 1000
-    process.on('SIGWINCH', () => { seconds += 500 })
-    process.on('SIGURG', () => { seconds += 40 })`,
+    const { setTimeout, clearTimeout } = globalThis
+    const timers = new Set()
+    globalThis.setTimeout = Object.assign((call, ms, ...rest) => {
+      if (ms < 4000) return setTimeout(call, ms, ...rest)
+      const timer = setTimeout(call, ms, ...rest)
+      timers.add(Object.assign(timer, { at: Date.now() + ms, run: () => call(...rest) }))
+      return timer
+    }, setTimeout)
+    globalThis.clearTimeout = (timer) => clearTimeout(timer, timers.delete(timer))
+    const move = (by) => {
+      seconds += by
+      for (const timer of timers) {
+        if (timer.at > Date.now()) continue
+        clearTimeout(timer)
+        timers.delete(timer)
+        timer.run()
+      }
+    }
+    process.on('SIGWINCH', () => move(500))
+    process.on('SIGURG', () => move(40))`,
   )}`,
 ]

@@ -10,7 +10,8 @@ const UNREAD_MS = 60_000
 /** Bounds what the client of one connection can keep in memory by not reading its answers. */
 export default fp(
   async (app) => {
-    // Nothing moves on a socket while the database is asked, so the bound is beyond that.
+    // Nothing moves on a socket while the database is asked, so the bound is beyond that. If anything has moved since it
+    // last looked, Node.js waits as long once more.
     app.server.setTimeout(UNREAD_MS + app.config.DATABASE_TIMEOUT)
 
     // Node.js hands over pipelined requests as they arrive, and keeps each answer until those before it have been read.

@@ -1,4 +1,3 @@
-import { readdirSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { load, scenarios } from '../../bench/load.ts'
 import { thousands } from '../clients.ts'
@@ -24,7 +23,7 @@ export default {
         'postgres',
         [name],
       )
-      return { files: readdirSync(`/proc/${service.pid}/fd`).length, connections: Number(row?.count) }
+      return { files: service.descriptors(), connections: Number(row?.count) }
     }
     const before = await open()
     let done = 0
