@@ -116,8 +116,8 @@ export class Writers {
   async #write(url: string, token: string): Promise<void> {
     const { pause = 0, retried } = this.#options
     let title = randomUUID()
-    let isDone = true
-    while (!this.#stopped || (retried && !isDone)) {
+    let again = false
+    while (!this.#stopped || again) {
       const { status, ms, refused, kept, body, headers } = await call(url, {
         method: 'POST',
         path: '/todos',
@@ -130,7 +130,8 @@ export class Writers {
         await sleep(50)
         continue
       }
-      isDone = status === 201
+      const isDone = status === 201
+      again = retried === true && !isDone
       this.sent += 1
       this.#statuses.push(status)
       this.longest = Math.max(this.longest, ms)
@@ -143,7 +144,7 @@ export class Writers {
       if (status === 0) this.dropped[kept ? 'kept' : 'fresh'] += 1
       else if (body.includes('"outcome_unknown"') && !('retry-after' in headers)) this.unknown += 1
       else if (!isDone) this.#denied.add(title)
-      if (isDone || !retried) title = randomUUID()
+      if (!again) title = randomUUID()
       if (pause > 0) await sleep(Math.random() * pause)
     }
   }
