@@ -355,7 +355,10 @@ t.test('a table of a newer release keeps no instance of this one from being read
   ]) {
     await rolledBack(db, async (trx) => {
       await runAll(trx, CATALOG_MUTANTS[what]?.sql ?? '')
-      const inside: Database = { ...db, check: (use) => use(trx, (statements) => db.run(statements, true)) }
+      const inside: Database = {
+        ...db,
+        check: (use) => use(trx, (statements) => db.run(statements, undefined, true)),
+      }
       await t.rejects(readinessOf(inside)(), { code: 'isolation_broken' }, `all the same: ${what}`)
     })
   }
