@@ -10,8 +10,10 @@ import { expectProblem } from '../helper/http.ts'
 import { slow } from '../helper/sql.ts'
 
 const { headers } = await identity()
+// Of another user: requests of one wait for each other.
+const { headers: reader } = await identity()
 const add = (app: App) => app.inject({ method: 'POST', url: '/todos', headers, payload: { title: 'x' } })
-const list = (app: App) => app.inject({ url: '/todos', headers })
+const list = (app: App) => app.inject({ url: '/todos', headers: reader })
 const ready = (app: App) => app.inject('/ready')
 
 async function open(t: Test, url: string): Promise<Database> {
@@ -88,19 +90,19 @@ t.test('a lost synchronous standby', { skip }, async (t) => {
   for (let round = 1; round <= 2; round++) {
     const writes = Promise.all(Array.from({ length: 12 }, () => add(app)))
     t.ok(await until(async () => (await waiting()) > 0), 'writes wait for the standby')
-    const reader = { isDone: false, statuses: new Set<number>() }
+    const readers = { isDone: false, statuses: new Set<number>() }
     const read = async () => {
-      while (!reader.isDone) {
-        reader.statuses.add((await list(app)).statusCode)
+      while (!readers.isDone) {
+        readers.statuses.add((await list(app)).statusCode)
         await sleep(1)
       }
     }
     const reading = read()
     for (const response of await writes) expectProblem(t, response, 503, undefined, 'a write')
     await sleep(200)
-    reader.isDone = true
+    readers.isDone = true
     await reading
-    t.same([...reader.statuses], [200], 'reads go on')
+    t.same([...readers.statuses], [200], 'reads go on')
     expectProblem(t, await ready(app), 503, 'read_only', '/ready')
     t.ok(await until(async () => (await waiting()) === 0), 'PostgreSQL has given the connections back')
   }
