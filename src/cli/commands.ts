@@ -9,10 +9,10 @@ import { proveLines } from './prove.ts'
 
 const MIGRATE =
   'npm run migrate                                     bring the database of DATABASE_URL up to date'
-const DOCTOR = `npm run doctor                                      check the environment, the keys, Redis and the database
+const DOCTOR = `npm run doctor                                      check the environment, keys, clocks, Redis and database
   npm run -s doctor -- --token TOKEN                  say why a token is refused; --token - reads standard input`
 const TOKEN =
-  'npm run -s token -- [--sub ID] [--email E] [--days N] sign a token with BETTER_AUTH_SECRET, for --sub demo-user and 7 days'
+  'npm run -s token -- [--sub ID] [--email E] [--days N] sign a token with BETTER_AUTH_SECRET; default: --sub demo-user --days 7'
 const PROVE =
   'npm run -s prove -- [--help]                        prove SQL statements, one a line on standard input'
 

@@ -20,13 +20,15 @@ const migrations: Record<string, Migration> = {
 }
 
 /**
- * Brings the schema up to date, under a lock, so that several instances may call it at once.
+ * Brings the schema up to date, under a lock, so that several instances may call it at once. That of a newer release
+ * stays as it is.
  * @param login the service's login, if it is not the one that runs this
  * @returns the names of the migrations that were run
  * @throws MissingGrantError if the login may not make the roles that statements run under
  */
 export function migrate(database: Database, login?: string): Promise<string[]> {
   return database.asLogin(async (db) => {
+    if ((await compareSchema(db)) === 'newer') return [] // an older release has been started again
     const migrator = new Migrator({ db, provider: { getMigrations: async () => migrations } })
     const { error, results = [] } = await migrator.migrateToLatest()
     if (error) throw error
