@@ -111,7 +111,8 @@ export default fp<DatabasePluginOptions>(
     app.decorate('sharedScope', new SharedScope(runner))
     app.decorateRequest('scope', {
       getter() {
-        const since = performance.now() - this.waited
+        // However long it has waited for its turn, it has half of the time.
+        const since = performance.now() - Math.min(this.waited, db.statementTimeout / 2)
         return new UserScope({ run: (statements) => runner.run(statements, since) }, this.owner)
       },
     })
