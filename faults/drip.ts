@@ -1,4 +1,5 @@
 // Slow clients, in a thread of their own, so that what they send does not delay the requests that are timed.
+import { once } from 'node:events'
 import { connect } from 'node:net'
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads'
 
@@ -48,7 +49,10 @@ function drip({ port, clients, begin, drip }: DripOptions): void {
     socket.on('data', () => {})
     socket.write(begin)
     const timer = setInterval(() => socket.write(drip), EVERY_MS)
-    socket.on('end', () => parentPort?.postMessage(performance.now() - start, []))
-    for (const event of ['end', 'close']) socket.on(event, () => clearInterval(timer))
+    const end = Promise.race(['end', 'close'].map((event) => once(socket, event).catch(() => {})))
+    void end.then(() => {
+      clearInterval(timer)
+      parentPort?.postMessage(performance.now() - start, [])
+    })
   }
 }

@@ -28,10 +28,12 @@ export default {
     const before = await open()
     let done = 0
     let warm = 0
+    const figures: string[] = []
     while (done < REQUESTS) {
       const { rate } = await load(service.url, scenarios.mix, users, { seconds: SECONDS })
       done += rate * SECONDS
       if (warm === 0 && done >= WARM) warm = service.rss()
+      if (warm > 0 && done >= (figures.length * REQUESTS) / 5) figures.push(service.rss().toFixed(0))
     }
     const rss = service.rss()
     await sleep(IDLE_MS)
@@ -39,7 +41,7 @@ export default {
     const growth = (rss / warm - 1) * 100
     return {
       figure:
-        `${thousands(Math.round(done))} answered, 0 failed; memory ${warm.toFixed(0)} → ${rss.toFixed(0)} MB (${growth.toFixed(1)} %); ` +
+        `${thousands(Math.round(done))} answered, 0 failed; memory ${figures.join(' → ')} → ${rss.toFixed(0)} MB (${growth.toFixed(1)} %); ` +
         `descriptors ${before.files} → ${after.files}, connections ${before.connections} → ${after.connections}`,
       ok: growth < 5 && after.files <= before.files && after.connections <= before.connections,
     }
