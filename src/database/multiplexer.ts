@@ -283,7 +283,11 @@ export class Multiplexer {
     this.#slowUsers.forgetOld(now)
     const late = new Error('Query read timeout')
     const isLate = ({ arrived }: Batch) => arrived < latest
-    for (const connection of this.#inUse()) fail(connection, late, isLate)
+    for (const connection of this.#inUse()) {
+      const [oldest] = connection.batches
+      // One that has spent its time elsewhere does not end those in front of it.
+      if (!connection.client || (oldest && isLate(oldest))) fail(connection, late, isLate)
+    }
     const isDoubtful = (connection: Connection) => isSilent(connection, now, DOUBT_MS)
     if (this.#heard < now - DOUBT_MS && this.#inUse().some(isDoubtful)) {
       this.#heard = now

@@ -100,10 +100,11 @@ export const REACH: Check[] = [
         where d.is_owned = role.is_owned and refclassid = 'pg_class'::regclass and refobjid = c.oid))
     group by name, c.oid`,
 
+  // Where the login may revoke it: before PostgreSQL 15 all may create in a `public` that only a superuser owns.
   () => sql`
     select 'isolation', format('Role %s may create tables and functions in the schema %s.', name, nspname),
       format('revoke create on schema %I from %I, public;', nspname, name)
     from role, pg_namespace as n
     where n.oid in (select oid from other_namespace) and not ${isSuperuser}
-      and has_schema_privilege(role.oid, n.oid, 'create')`,
+      and has_schema_privilege(role.oid, n.oid, 'create') and pg_has_role(nspowner, 'usage')`,
 ]

@@ -62,3 +62,13 @@ t.test('a request whose time is over is 503', { skip }, async (t) => {
   const { headers } = await identity()
   t.same(refusal(await app.inject({ url: '/todos', headers })), [503, 'database_unavailable'])
 })
+
+t.test('a request whose time is nearly over ends nobody in front of it', { skip }, async (t) => {
+  const database = await connect({ url: await migratedUrl(), poolMax: 1, statementTimeout: 1_000 })
+  t.teardown(() => database.close())
+  await database.run([slow(database, 0)])
+  const before = database.run([slow(database, 0.9)])
+  const late = database.run([slow(database, 0)], performance.now() - 900).catch(() => {})
+  await t.resolves(before, 'it has its own time')
+  await late
+})
