@@ -92,9 +92,9 @@ export class Kind {
 
   /** Whether the user has their share under way already. */
   isHeldBack({ user }: Batch, now: number): boolean {
+    if (user === undefined) return false
     const { share, slowShare } = this.#limits
-    const isAnySlow = this.connections.some(({ batches }) => isSlow(batches[0], now))
-    if (user === undefined || (share === Infinity && !isAnySlow)) return false
+    if (share === Infinity && !this.connections.some(({ batches }) => isSlow(batches[0], now))) return false
     let theirs = 0
     let isOneSlow = false
     for (const { batches } of this.connections) {

@@ -22,7 +22,7 @@ import { SlowUsers } from './slow-users.ts'
 //   M6  However many connections of one kind are slow, each other kind can get one. With fewer connections than FEW
 //       slow ones are no kind of their own, and with one there is one kind.
 //   M7  Every batch ends by its deadline, which counts from when it arrived: one that waits, for room or until its
-//       connection is made, is refused, and a connection that is silent for longer is cut.
+//       connection is made, is refused, and a connection whose oldest batch is past its own is cut.
 //   M8  A connection that is broken or cut never returns to the pool; its batches fail.
 //   M9  Once a session has refused to write, or another host is the one to use, no batch is written to the connections of
 //       before. What is under way on them may end, and then they are closed.
