@@ -15,7 +15,7 @@ import {
 import { notModified, versionsIn, withETag } from '../src/etag.ts'
 import { keyIn } from '../src/idempotency.ts'
 import { type TaskMountOptions, taskMount } from '../src/task-mount.ts'
-import { pageAfter, pathOf, prefersCount, readQuery, TaskQuery } from '../src/task-query.ts'
+import { linkAfter, pathOf, prefersCount, readQuery, TaskQuery } from '../src/task-query.ts'
 import { Tasks } from '../src/tasks.ts'
 
 declare module 'fastify' {
@@ -53,7 +53,8 @@ const tasks: FastifyPluginAsyncTypebox<TaskMountOptions> = async (app, options) 
     async ({ tasks, query, headers, url }, reply) => {
       const wanted = readQuery(query)
       const { tasks: page, next } = await tasks.list(wanted)
-      if (next) reply.header('link', `<${pageAfter(url, next)}>; rel="next"`)
+      const link = next && linkAfter(url, next)
+      if (link) reply.header('link', link)
       if (query.count || prefersCount(headers.prefer))
         reply.header('x-total-count', await tasks.count(wanted.chosen))
       return page
@@ -181,7 +182,12 @@ const tasks: FastifyPluginAsyncTypebox<TaskMountOptions> = async (app, options) 
 export default tasks
 
 const page = response(Type.Array(ref(Task)), 'The tasks', {
-  Link: { type: 'string', description: 'RFC 8288: the next page, if there is one' },
+  Link: {
+    type: 'string',
+    description:
+      'RFC 8288: the next page, if there is one. Not sent if its address would be longer than 6 KB, as with hundreds of ' +
+      '`ids` and a lower `limit`: go on with `skip` then',
+  },
   'X-Total-Count': { type: 'integer', description: 'The number of all matching tasks, if requested' },
 })
 const created = response(ref(Task), 'The new task', {

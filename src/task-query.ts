@@ -8,6 +8,8 @@ const skipped = (options: object) =>
 const sort = (options: object) =>
   Type.Optional(Type.Unsafe<string>({ type: 'string', enum: Object.keys(SORT_NAMES), ...options }))
 
+const DEFAULT_LIMIT = 100
+
 const query = Type.Object(
   {
     skip: skipped({ description: 'Tasks to skip' }),
@@ -19,7 +21,13 @@ const query = Type.Object(
       deprecated: true,
       description: 'Skips the pages of `limit` tasks before this one',
     }),
-    limit: Type.Integer({ minimum: 1, maximum: 1000, default: 100, description: 'Tasks in one answer' }),
+    limit: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        maximum: 1000,
+        description: 'Tasks in one answer. Default: 100, or as many as there are `ids`',
+      }),
+    ),
     cursor: Type.Optional(
       Type.String({ maxLength: 2200, description: 'From the Link header of the page before' }),
     ),
@@ -64,13 +72,15 @@ export interface TaskPage {
 
 /** What a query asks for, in whichever of the ways that front ends say it. */
 export function readQuery(query: TaskQuery): TaskPage {
-  const { skip, offset, page, limit, cursor } = query
+  const { skip, offset, page, cursor } = query
+  const chosen = readFilters(query)
+  const limit = query.limit ?? chosen.by_ids?.length ?? DEFAULT_LIMIT
   const sort = SORT_NAMES[query.sort ?? query.sort_by ?? 'created_at'] as SortName
   return {
     skip: skip + offset + (page - 1) * limit,
     limit,
     cursor,
-    chosen: readFilters(query),
+    chosen,
     sort,
     order: query.order ?? defaultOrder(sort),
   }
@@ -87,10 +97,14 @@ export function pathOf(url: string): string {
   return target.replace(/^[a-z][a-z\d+.-]*:\/\/[^/]*/i, '').replace(/\/$/, '')
 }
 
-/** The address of the page that begins where the one at `url` ends. */
-export function pageAfter(url: string, cursor: string): string {
+// Clients refuse headers of more than 16 KB in all (fetch of Node.js), and proxies of more than 8. Only `ids` make it longer.
+const MAX_LINK_BYTES = 6 * 1024
+
+/** The Link header to the page that begins where the one at `url` ends; undefined if it would be too long to be taken. */
+export function linkAfter(url: string, cursor: string): string | undefined {
   const query = new URLSearchParams(url.split('?')[1])
   for (const skipped of ['skip', 'offset', 'page']) query.delete(skipped) // the cursor starts after what was skipped
   query.set('cursor', cursor)
-  return `${pathOf(url)}?${String(query).replaceAll('%2C', ',')}` // up to 1,000 ids: no longer than they came
+  const address = `${pathOf(url)}?${String(query).replaceAll('%2C', ',')}` // hundreds of ids: no longer than they came
+  return address.length <= MAX_LINK_BYTES ? `<${address}>; rel="next"` : undefined
 }

@@ -249,10 +249,22 @@ t.test('a query that is refused says what to send', async (t) => {
     t.equal(await titles(query), told, query)
 })
 
-t.test('a link is no longer than the query it came from', async (t) => {
+t.test('ids that are asked for come in one answer, and a link is short enough to be taken', async (t) => {
   const { add, get } = await tasksOf(t)
-  const ids = (await add(Array.from({ length: 20 }, () => ({ title: 'x' })))).map(({ id }) => id)
-  t.match((await get(`ids=${ids}&limit=2`)).headers.link, `ids=${ids}&`, 'its commas are not escaped')
+  const ids = (await add(Array.from({ length: 120 }, () => ({ title: 'x' })))).map(({ id }) => id)
+  const all = await get(`ids=${ids}`)
+  t.equal(all.json().length, 120, 'more than an answer has by default')
+  t.notOk(all.headers.link, 'so no page is left')
+  t.match((await get(`ids=${ids}&limit=2`)).headers.link, `ids=${ids}&`, 'commas in a link are not escaped')
+  const others = Array.from({ length: 400 }, (_, i) => Number.MAX_SAFE_INTEGER - i)
+  const some = await get(`ids=${[...ids, ...others]}&limit=100`)
+  t.equal(some.json().length, 100)
+  t.notOk(some.headers.link, 'a link that is too long is not sent')
+  t.equal(
+    (await get(`ids=${[...ids, ...others]}&limit=100&skip=100`)).json().length,
+    20,
+    'skip reaches the rest',
+  )
 })
 
 t.test('a page that others change meanwhile neither skips nor repeats a task', async (t) => {
