@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { sql } from 'kysely'
 import type { SignIn, SignUp } from '../schemas/account.ts'
 import type { Given, ScopedStatement, SharedScope } from './isolation/index.ts'
 import type { Passwords } from './passwords.ts'
@@ -43,12 +44,50 @@ const remove = sharedStatement((db, given: Given<{ id: string }>) =>
   db.deleteFrom('accounts').where('id', '=', given.id).returning('id'),
 )
 
+// An older version stored addresses as they were sent.
+const NOT_COMPOSED = 'email is not normalized'
+const countNotComposed = sharedStatement((db) =>
+  db
+    .selectFrom('accounts as a')
+    .select(({ fn }) => {
+      const isTaken = sql<boolean>`exists (select from accounts as b where b.email = normalize(a.email))`
+      return [
+        fn
+          .countAll<number>()
+          .filterWhere(({ not }) => not(isTaken))
+          .as('alone'),
+        fn.countAll<number>().filterWhere(isTaken).as('twice'),
+      ]
+    })
+    .where(sql<boolean>`a.${sql.raw(NOT_COMPOSED)}`),
+)
+
 const invalidCredentials = () => unauthorized('invalid_credentials', 'Invalid email or password')
 const emailTaken = () => new HttpProblem(400, 'email_taken', 'An account with this email exists already')
 
 const UUID = /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/i
 
 const normalise = (email: string) => email.trim().toLowerCase().normalize() // a letter may be written in two ways
+
+/** Which accounts nobody can sign in to, since normalise() finds others; one sentence each, with the SQL that repairs it. */
+export async function remarksOnAccounts(scope: SharedScope): Promise<string[]> {
+  const { alone, twice } = await scope.one(countNotComposed, {})
+  const remarks: string[] = []
+  const accounts = (count: number) => (count === 1 ? '1 account' : `${count} accounts`)
+  if (alone > 0)
+    remarks.push(
+      `${accounts(alone)} cannot sign in: the e-mail address is not stored in Unicode's form C. The owner of the ` +
+        `database can repair it with: update accounts as a set email = normalize(email) where ${NOT_COMPOSED} and not ` +
+        'exists (select from accounts as b where b.email = normalize(a.email));',
+    )
+  if (twice > 0)
+    remarks.push(
+      `${accounts(twice)} cannot sign in: the e-mail address is not stored in Unicode's form C, and another account has ` +
+        'it in that form. Look at both, and delete one or change its address: select id, email, created_at from ' +
+        `accounts where normalize(email) in (select normalize(email) from accounts where ${NOT_COMPOSED});`,
+    )
+  return remarks
+}
 
 export interface AccountsOptions {
   scope: SharedScope

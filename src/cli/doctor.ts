@@ -1,9 +1,12 @@
+import { remarksOnAccounts } from '../accounts.ts'
 import { type Config, ConfigError, readConfig, type Variables } from '../config.ts'
 import { connect, DirectoryInUseError } from '../database/index.ts'
+import { SharedScope } from '../isolation/index.ts'
 import { diagnose, remarksOn } from '../migrations/index.ts'
 import { olderVariables } from '../older-variables.ts'
 import { parseOrigins } from '../origins.ts'
 import { explain } from '../process/index.ts'
+import { isolation } from '../tables.ts'
 import { examineToken } from './examine-token.ts'
 import { examineIssuer } from './keys.ts'
 import { examineRedis } from './redis.ts'
@@ -59,7 +62,9 @@ async function examineDatabase({ databaseUrl, DATABASE_RLS }: Config): Promise<E
     const database = await connect({ url: databaseUrl, rls })
     try {
       const advice = await diagnose(database)
-      return { check, advice, notes: advice.length === 0 ? await remarksOn(database) : [] }
+      if (advice.length > 0) return { check, advice }
+      const scope = new SharedScope(isolation.confine(database))
+      return { check, advice, notes: [...(await remarksOn(database)), ...(await remarksOnAccounts(scope))] }
     } finally {
       await database.close()
     }

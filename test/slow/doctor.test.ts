@@ -1,9 +1,11 @@
 import { createServer, type RequestListener } from 'node:http'
+import { sql } from 'kysely'
 import pg from 'pg'
 import t, { type Test } from 'tap'
 import { exportJWK, generateKeyPair, SignJWT } from 'jose'
 import { examine } from '../../src/cli/index.ts'
 import type { Variables } from '../../src/config.ts'
+import { connect } from '../../src/database/index.ts'
 import { mint, SECRET } from '../helper/app.ts'
 import { NOWHERE, PASSWORD, start } from '../helper/child.ts'
 import { command } from '../helper/commands.ts'
@@ -228,6 +230,29 @@ t.test('a locale that knows letters of ASCII alone', { skip }, async (t) => {
     stdout,
     /\nok {3}database.*\n {5}Search, tags and the sort by title ignore case for ASCII .*'C\.UTF-8'$/,
   )
+})
+
+t.test('accounts that cannot sign in', async (t) => {
+  const DATABASE_URL = await migratedUrl()
+  const run = async (statement: string) => {
+    const database = await connect({ url: DATABASE_URL })
+    await database.asLogin((db) => sql.raw(statement).execute(db)).finally(() => database.close())
+  }
+  const remarks = async () => (await found({ ...shared, DATABASE_URL }, /^database/)).notes
+  const [rene, zoe] = ['ren\u00e9@example.com', 'zo\u00eb@example.com']
+  const addresses = [rene.normalize('NFD'), zoe, zoe.normalize('NFD'), 'ada@example.com']
+  await run(`insert into accounts (id, email, name, password)
+    select email, email, '', '' from unnest(array['${addresses.join("','")}']) as email`)
+
+  const [one, other, ...more] = (await remarks()) ?? []
+  t.match(one, /^1 account cannot sign in: .* form C\. .*: update accounts .*;$/)
+  t.match(other, /^1 account cannot sign in: .* another account has it .*: select .*;$/)
+  t.same(more, [])
+  for (const remark of [one, other]) await run(String(remark?.split(': ').at(-1)))
+  t.same(await remarks(), [other], 'what it says repairs the one, and leaves the other')
+  await run(`delete from accounts where email = '${zoe}'`)
+  await run(String(one?.split(': ').at(-1)))
+  t.same(await remarks(), [])
 })
 
 t.test('all is well', async (t) => {
