@@ -106,7 +106,12 @@ export function readOwnerConfig(variables: Variables): OwnerConnection & { rls: 
   const { DATABASE_URL, NEON_DATABASE_URL, DATABASE_OWNER_URL, DATABASE_RLS } = presentVariables(variables)
   const faults = new Faults()
   const databaseUrl = DATABASE_URL ?? NEON_DATABASE_URL
-  if (!databaseUrl) faults.add('DATABASE_URL is not set: postgres://USER:PASSWORD@HOST/DATABASE')
+  if (!databaseUrl) {
+    faults.add(
+      'DATABASE_URL is not set: postgres://USER:PASSWORD@HOST/DATABASE. ' +
+        'The embedded database needs no migrate: it is migrated when it starts.',
+    )
+  }
   faults.of(DATABASE_URL ? 'DATABASE_URL' : 'NEON_DATABASE_URL', () => checkDatabaseUrl(databaseUrl))
   const owner = faults.of('DATABASE_OWNER_URL', () => {
     checkDatabaseUrl(DATABASE_OWNER_URL)

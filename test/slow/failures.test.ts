@@ -62,7 +62,7 @@ t.test('a wrong password', async (t) => {
 })
 
 t.test('a missing or invalid address for migrate', async (t) => {
-  await fails(t, run(t, [CLI, 'migrate']), /DATABASE_URL is not set/)
+  await fails(t, run(t, [CLI, 'migrate']), /DATABASE_URL is not set: postgres:.* embedded/)
   const DATABASE_URL = `mysql://ada:${PASSWORD}@127.0.0.1/tasks`
   await fails(t, run(t, [CLI, 'migrate'], { DATABASE_URL }), /DATABASE_URL.* is neither/)
 })
