@@ -1,3 +1,5 @@
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
 import { remarksOnAccounts } from '../accounts.ts'
 import { type Config, ConfigError, readConfig, type Variables } from '../config.ts'
 import { connect, DirectoryInUseError } from '../database/index.ts'
@@ -58,6 +60,11 @@ function notesOn(variables: Variables, { frontendUrl, NODE_ENV }: Config): strin
 async function examineDatabase({ databaseUrl, DATABASE_RLS }: Config): Promise<Examination> {
   const rls = DATABASE_RLS === 'on'
   const check = `database, migrations and row-level security (${DATABASE_RLS})`
+  const [, directory] = /^pglite:(.+)/.exec(databaseUrl) ?? []
+  if (directory && !existsSync(join(directory, 'PG_VERSION'))) {
+    const notes = ['There is no embedded database yet. The service makes it when it starts: npm run dev']
+    return { check, advice: [], skipped: true, notes }
+  }
   try {
     const database = await connect({ url: databaseUrl, rls })
     try {

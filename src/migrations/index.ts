@@ -107,7 +107,12 @@ async function refuseReadOnly(db: Kysely<never>, writesHang: boolean): Promise<v
 export function diagnose(database: Database): Promise<string[]> {
   return database.asLogin(async (db) => {
     const schema = await compareSchema(db)
-    if (schema === 'older') return ['The database lacks migrations. Run: npm run migrate']
+    if (schema === 'older') {
+      const remedy = database.embedded
+        ? 'Start the service, which runs them: npm run dev'
+        : 'Run: npm run migrate'
+      return [`The database lacks migrations. ${remedy}`]
+    }
     const faults = (await isolation.compareCatalog(db, database.rls)).filter(isBroken(schema))
     const grants = database.rls ? await isolation.missingGrants(db) : []
     // What is repaired here is repaired on the shards as well.

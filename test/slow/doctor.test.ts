@@ -1,4 +1,6 @@
+import { existsSync } from 'node:fs'
 import { createServer, type RequestListener } from 'node:http'
+import { join } from 'node:path'
 import { sql } from 'kysely'
 import pg from 'pg'
 import t, { type Test } from 'tap'
@@ -209,6 +211,20 @@ t.test('an embedded database that is in use', async (t) => {
     stdout,
     new RegExp(`^-- {3}database.*\n {5}Process ${process.pid} uses the database in .*: stop it first`, 'm'),
   )
+})
+
+t.test('an embedded database that is not there yet', async (t) => {
+  const directory = join(t.testdir(), 'data')
+  const { code, stdout } = await command(['doctor'], { ...shared, DATABASE_URL: `pglite:${directory}` })
+  t.equal(code, 0, 'exit code 0')
+  t.match(stdout, /^-- {3}database.*\n {5}There is no embedded database yet\..* npm run dev$/m)
+  t.notOk(existsSync(directory), 'and none is made')
+})
+
+t.test('an embedded database without its tables', async (t) => {
+  const DATABASE_URL = await embeddedUrl('empty')
+  const { advice } = await found({ ...shared, DATABASE_URL }, /^database/)
+  t.match(advice, [/lacks migrations\. Start the service, which runs them: npm run dev$/])
 })
 
 const server = process.env.TEST_DATABASE_URL
