@@ -1,7 +1,7 @@
 import { type Static, Type } from '@sinclair/typebox'
 
-/** Every `code` there is: its status, and an example of its `detail`. Codes are never renamed. */
-export const CODES: Record<string, [status: number, detail: string]> = {
+/** Every `code` there is: its status, and an example of its `detail`, or of each thing that it may mean. Codes are never renamed. */
+export const CODES: Record<string, [status: number, detail: string, ...others: string[]]> = {
   malformed_json: [400, 'The body is not valid JSON in UTF-8.'],
   malformed_request: [400, 'A request needs one Host header.'],
   malformed_url: [400, 'The address has a percent sign that is not followed by valid UTF-8.'],
@@ -39,7 +39,12 @@ export const CODES: Record<string, [status: number, detail: string]> = {
   outcome_unknown: [503, 'It may have been done: look before you repeat it.'],
   storage_full: [503, 'The database has no room left: nothing can be changed for now.'],
   keys_unavailable: [503, 'The token issuer cannot be reached. Try again shortly.'],
-  busy: [503, 'Too many people are signing in right now. Try again shortly.'],
+  busy: [
+    503,
+    'Earlier requests of yours take too long. Try again shortly.',
+    'Too many long lists are asked for. Try again shortly.',
+    'Too many people are signing in right now. Try again shortly.',
+  ],
   read_only: [503, 'The database takes no writes: it is read-only, or a standby.'],
   not_migrated: [503, 'The database lacks migrations. Run: npm run migrate'],
   isolation_broken: [503, 'The walls between users are not as declared. Run: npm run doctor'],

@@ -36,6 +36,7 @@ const DESCRIPTIONS: Record<number, string> = {
   500: 'A fault of the service, logged under the request id',
   503:
     'Something it needs is out of reach or overloaded: try again after Retry-After seconds. ' +
+    'With `busy` earlier requests of yours, long lists or sign-ins were in front: `detail` says which. ' +
     'Without Retry-After (`outcome_unknown`) a change may have been made: look before you repeat it',
 }
 
@@ -130,14 +131,22 @@ function problemResponse(status: number): object {
 }
 
 function problemContent(codes: string[]) {
-  const examples = Object.fromEntries(codes.map((code) => [code, { value: exampleOf(code) }]))
+  const examples = Object.fromEntries(
+    codes.flatMap((code) => {
+      const [status, ...details] = CODES[code] as [number, ...string[]]
+      // The names are for readers alone.
+      return details.map((detail, i) => [
+        i === 0 ? code : `${code}_${i + 1}`,
+        { value: exampleOf(code, status, detail) },
+      ])
+    }),
+  )
   return {
     content: { 'application/problem+json': { schema: { $ref: '#/components/schemas/Problem' }, examples } },
   }
 }
 
-function exampleOf(code: string): Problem {
-  const [status, detail] = CODES[code] as [number, string]
+function exampleOf(code: string, status: number, detail: string): Problem {
   const title = STATUS_CODES[status] as string
   const [field, ...rest] = detail.replace(/ \(.*/, '').split(' ')
   return {
