@@ -5,6 +5,7 @@ export const SEND_JWT = 'Send the JWT that GET /api/auth/token of Better Auth an
 const OPAQUE: [form: RegExp, kind: string][] = [
   [/^(null|undefined|\[object)/, 'a value that the front end turned into text before it had a token'],
   [/^["'`<]/, 'in quotes or brackets'],
+  [/^\$\{?\w/, 'the name of a variable instead of its value'],
   [/^[\w.-]*session_(token|data)=/, "Better Auth's session cookie"],
   [/^(gh[opsur]_|github_pat_)/, "GitHub's access token"],
   [/^ya29\./, "Google's access token"],
@@ -15,6 +16,8 @@ const OPAQUE: [form: RegExp, kind: string][] = [
   ],
   [/^[A-Za-z0-9]{32}$/, "Better Auth's session token"],
   [/^[\w-]+\.[\w-]*\.[\w-]+\.[\w-]+\.[\w-]+$/, 'an encrypted token (five parts)'],
+  [/^eyJ[\w-]*\.[\w-]+\.?$/, 'without a signature'],
+  [/^eyJ[\w+/=-]*\.[\w+/=-]+\.[\w+/=-]+$/, 'cut off, or not base64url without padding'],
 ]
 
 /** What a text that is no JWT seems to be. */

@@ -20,22 +20,23 @@ const TYPES = ['jwt', 'at+jwt', 'application/at+jwt']
  * @throws HttpProblem 401
  */
 export function readCredential(values: readonly string[]): string {
-  if (values.length > 1) throw invalidToken(header('more than one'))
+  if (values.length > 1) throw invalidToken(header('sent more than once'))
   const [scheme = '', ...rest] = (values[0] ?? '').split(' ').filter(Boolean)
-  if (scheme === '') throw missingToken({ ...header('missing'), advice: 'Cookies are not looked at.' })
+  if (scheme === '') throw missingToken(header('missing', `Cookies are not looked at. ${SEND_JWT}`))
   if (scheme.toLowerCase() !== 'bearer')
-    throw missingToken(header(rest.length === 0 ? 'one word' : 'of another scheme'))
-  if (rest.length === 0) throw missingToken(header('a scheme alone'))
-  if (rest.length > 1) throw invalidToken(header('more than one token'))
+    throw missingToken(header(rest.length === 0 ? 'one word without a scheme' : 'of another scheme'))
+  if (rest.length === 0) throw missingToken(header('a scheme without a token'))
+  if (rest.length > 1) throw invalidToken(header(kindOf(rest.join(' ')) ?? 'more than one token'))
   return rest[0] as string
 }
 
 /** @param actual never a part of it: whatever stands there may be a secret */
-const header = (actual: string): Reason => ({
+const header = (actual: string, advice = SEND_JWT): Reason => ({
   rule: 'credential',
   what: 'The Authorization header',
   actual,
-  expected: 'the scheme that WWW-Authenticate names, a space and one token',
+  expected: 'the word Bearer, a space and one token',
+  advice,
 })
 
 /**

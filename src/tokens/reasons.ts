@@ -1,6 +1,6 @@
 import type { HttpProblem } from '../problem.ts'
 import type { KeySet } from './jwks.ts'
-import { adviceOnProvider, differenceOf } from './likely.ts'
+import { adviceOnProvider, differenceOf, SEND_JWT } from './likely.ts'
 import { KEY_SET_ALGORITHMS, SECRET_ALGORITHMS, type VerifierOptions } from './options.ts'
 import type { UnverifiedToken } from './parse.ts'
 import { invalidToken, quote } from './refusals.ts'
@@ -26,7 +26,7 @@ export function wrongAlgorithm(token: UnverifiedToken, options: VerifierOptions)
   })
 }
 
-function adviceOnAlgorithm(alg: unknown): string | undefined {
+function adviceOnAlgorithm(alg: unknown): string {
   if (SECRET_ALGORITHMS.includes(alg as never)) {
     return (
       'It is signed with a shared secret, and none is set: set BETTER_AUTH_SECRET to that of its signer, or send the ' +
@@ -39,7 +39,7 @@ function adviceOnAlgorithm(alg: unknown): string | undefined {
       'Better Auth server.'
     )
   }
-  return undefined
+  return alg === 'none' ? `It is not signed. ${SEND_JWT}` : 'Its signer must use what is expected.'
 }
 
 /**

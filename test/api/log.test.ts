@@ -255,7 +255,7 @@ t.test('nothing private in a busy run', async (t) => {
   const parts = tokens.flatMap((token) => token.split('.').slice(1))
   for (const text of [SECRET, base64url(SECRET), ...tokens, ...parts, ...unlikely, claim])
     t.notOk(all.includes(text), text)
-  t.notMatch(all, /bearer|basic |[?&](token|key)=/i, 'no credential and no token in a query')
+  t.notMatch(all, /bearer |basic |[?&](token|key)=/i, 'no credential and no token in a query')
   t.notMatch(all, new RegExp(base64url(`ada:${password}`)), 'no password of Basic')
   for (const piece of pieces(claim, 8)) t.notOk(all.includes(piece), `no part of a claim: ${piece}`)
 })

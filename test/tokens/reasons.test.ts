@@ -92,7 +92,7 @@ const MISTAKES: Row[] = [
     'alg',
     /"HS256", .*set BETTER_AUTH_SECRET/,
   ],
-  ['HS512', withHeader({ alg: 'HS512' }), {}, 'alg', /is "HS512", expected "HS256"\.$/],
+  ['HS512', withHeader({ alg: 'HS512' }), {}, 'alg', /is "HS512", expected "HS256"\. Its signer/],
   ['no alg', withHeader({ alg: undefined }), {}, 'alg', /is missing, expected "HS256"/],
   [
     'unknown kid',
@@ -187,6 +187,16 @@ const MISTAKES: Row[] = [
   ['quotes', `"${good}"`, {}, 'form', /in quotes/],
   ['GitHub', 'gho_16C7e42F292c6912E7710c838347Ae178B4a', {}, 'form', /GitHub's access token/],
   ['Google, opaque', 'ya29.a0AfH6SMBx', {}, 'form', /Google's access token/],
+  ['no signature', good.replace(/[^.]*$/, ''), {}, 'form', /token is without a signature, expected three/],
+  [
+    'alg none',
+    withHeader({ alg: 'none' }),
+    {},
+    'alg',
+    /is "none", expected "HS256"\. It is not signed\. Send/,
+  ],
+  ['padded', `${good}=`, {}, 'form', /cut off, or not base64url without padding/],
+  ['a variable', '$TOKEN', {}, 'form', /name of a variable instead of its value/],
   ['two parts', 'a.b', {}, 'form', /is no JWT, expected three/],
   ['not JSON', `${encode('{')}.${encode('{}')}.AAAA`, {}, 'form', /header of the token is not JSON/],
 ]
@@ -253,6 +263,23 @@ t.test('values of a token are bounded and cannot act on a terminal', async (t) =
     }
     const header = withHeader({ alg: value })
     t.match((await refusalOf(header, optionsOf({}))).reason?.message, /^[\x20-\x7e]{1,600}$/)
+  }
+})
+
+t.test('a header without one token says what to send', async (t) => {
+  const app = await build(t, { env: { NODE_ENV: 'development' } })
+  for (const [authorization, told] of [
+    ['', 'missing'],
+    ['Bearer', 'a scheme without a token'],
+    ['Basic YTpi', 'of another scheme'],
+    [session, 'one word without a scheme'],
+    ['Bearer a b', 'more than one token'],
+    ['Bearer [object Object]', 'a value that the front end turned into text before it had a token'],
+  ] as const) {
+    const { hint } = (await app.inject({ url: '/me', headers: { authorization } })).json()
+    const start = `The Authorization header is ${told}, expected the word Bearer, a space and one token. `
+    t.equal(hint.slice(0, start.length), start, authorization)
+    t.match(hint, /Send the JWT that GET \/api\/auth\/token of Better Auth answers\.$/)
   }
 })
 
