@@ -1,7 +1,6 @@
 import { readFileSync } from 'node:fs'
-import { stripTypeScriptTypes } from 'node:module'
 import { join } from 'node:path'
-import { runInNewContext } from 'node:vm'
+import { pathToFileURL } from 'node:url'
 import t from 'tap'
 import { build, identity } from '../helper/app.ts'
 import { ROOT } from '../helper/child.ts'
@@ -269,7 +268,8 @@ t.test('the calls of 17 front ends', async (t) => {
   })
   await t.test(`an envelope: ${READ_AN_ENVELOPE} of 17`, async (t) => {
     const [, line = ''] = /```ts\n(const list = .*)\n/.exec(PAGE) ?? []
-    const list = runInNewContext(`${stripTypeScriptTypes(line)}; list`)
+    const file = join(t.testdir({ 'list.ts': `export ${line}` }), 'list.ts')
+    const { list } = await import(pathToFileURL(file).href)
     const bare = JSON.parse((await call('GET /todos?limit=1')).body)
     t.match(bare, [task], 'they get the bare array')
     for (const body of [bare, { tasks: bare, count: 1 }, { items: bare }, { success: true, data: bare }])
