@@ -37,7 +37,10 @@ export default fp(
 
     const expected = digest(METRICS_TOKEN)
     app.get('/metrics', { schema: { hide: true }, onSend: app.gzip }, async ({ headers }, reply) => {
-      const token = readCredential(headers.authorization ? [headers.authorization] : [])
+      const token = readCredential(
+        headers.authorization ? [headers.authorization] : [],
+        'Send METRICS_TOKEN.',
+      )
       if (!timingSafeEqual(digest(token), expected)) throw wrongToken()
       reply.header('cache-control', 'no-store').type(metrics.contentType)
       return metrics.text()

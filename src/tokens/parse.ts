@@ -17,27 +17,27 @@ const TYPES = ['jwt', 'at+jwt', 'application/at+jwt']
 /**
  * The token of an Authorization header (RFC 6750, 2.1); the scheme is case-insensitive.
  * @param values every Authorization header of the request
+ * @param advice what to send, for the reason
  * @throws HttpProblem 401
  */
-export function readCredential(values: readonly string[]): string {
+export function readCredential(values: readonly string[], advice = SEND_JWT): string {
+  /** @param actual never a part of it: whatever stands there may be a secret */
+  const header = (actual: string, first = ''): Reason => ({
+    rule: 'credential',
+    what: 'The Authorization header',
+    actual,
+    expected: 'the word Bearer, a space and one token',
+    advice: first + advice,
+  })
   if (values.length > 1) throw invalidToken(header('sent more than once'))
   const [scheme = '', ...rest] = (values[0] ?? '').split(' ').filter(Boolean)
-  if (scheme === '') throw missingToken(header('missing', `Cookies are not looked at. ${SEND_JWT}`))
+  if (scheme === '') throw missingToken(header('missing', 'Cookies are not looked at. '))
   if (scheme.toLowerCase() !== 'bearer')
     throw missingToken(header(rest.length === 0 ? 'one word without a scheme' : 'of another scheme'))
   if (rest.length === 0) throw missingToken(header('a scheme without a token'))
   if (rest.length > 1) throw invalidToken(header(kindOf(rest.join(' ')) ?? 'more than one token'))
   return rest[0] as string
 }
-
-/** @param actual never a part of it: whatever stands there may be a secret */
-const header = (actual: string, advice = SEND_JWT): Reason => ({
-  rule: 'credential',
-  what: 'The Authorization header',
-  actual,
-  expected: 'the word Bearer, a space and one token',
-  advice,
-})
 
 /**
  * Splits a token and refuses every form that is not plainly a signed JWT (RFC 7515, 7519, 8725), before any key is
