@@ -247,10 +247,12 @@ async function* endless() {
 }
 
 t.test('connections, and clients that go away', async (t) => {
+  let asked = 0
+  const onRequest = async () => void (asked += 1)
   const app = await observed(t, {
     routes: (app) => {
-      app.get('/slow', { schema: { hide: true } }, async () => sleep(1000).then(() => 'late'))
-      app.get('/endless', { schema: { hide: true } }, async () => Readable.from(endless()))
+      app.get('/slow', { onRequest, schema: { hide: true } }, async () => sleep(1000).then(() => 'late'))
+      app.get('/endless', { onRequest, schema: { hide: true } }, async () => Readable.from(endless()))
     },
   })
   const { port } = await serve(app)
@@ -259,7 +261,7 @@ t.test('connections, and clients that go away', async (t) => {
       this.resume().write(head(`GET ${path} HTTP/1.1`))
     }),
   )
-  await sleep(300)
+  while (asked < sockets.length) await sleep(20)
   t.equal((await read(app)).sum('http_connections'), 3, 'three are open')
   for (const socket of sockets) socket.destroy()
   await sleep(1000)
