@@ -185,7 +185,7 @@ const page = response(Type.Array(ref(Task)), 'The tasks', {
   Link: {
     type: 'string',
     description:
-      'RFC 8288: the next page, if there is one. Not sent if its address would be longer than 6 KB, as with hundreds of ' +
+      'RFC 8288: the next page, if there is one. Not sent if its address would be longer than 3 KB, as with hundreds of ' +
       '`ids` and a lower `limit`: go on with `skip` then',
   },
   'X-Total-Count': { type: 'integer', description: 'The number of all matching tasks, if requested' },

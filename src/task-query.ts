@@ -97,8 +97,9 @@ export function pathOf(url: string): string {
   return target.replace(/^[a-z][a-z\d+.-]*:\/\/[^/]*/i, '').replace(/\/$/, '')
 }
 
-// Clients refuse headers of more than 16 KB in all (fetch of Node.js), and proxies of more than 8. Only `ids` make it longer.
-const MAX_LINK_BYTES = 6 * 1024
+// nginx answers 502 for more than 4 KB of headers in all, unless told otherwise, and fetch of Node.js refuses 16 KB. Only
+// hundreds of `ids`, or a search of its full length in signs that are escaped, make it longer.
+const MAX_LINK_BYTES = 3 * 1024
 
 /** The Link header to the page that begins where the one at `url` ends; undefined if it would be too long to be taken. */
 export function linkAfter(url: string, cursor: string): string | undefined {

@@ -2041,7 +2041,7 @@ export interface operations {
             /** @description The tasks */
             200: {
                 headers: {
-                    /** @description RFC 8288: the next page, if there is one. Not sent if its address would be longer than 6 KB, as with hundreds of `ids` and a lower `limit`: go on with `skip` then */
+                    /** @description RFC 8288: the next page, if there is one. Not sent if its address would be longer than 3 KB, as with hundreds of `ids` and a lower `limit`: go on with `skip` then */
                     Link?: string;
                     /** @description The number of all matching tasks, if requested */
                     "X-Total-Count"?: number;
@@ -2674,7 +2674,7 @@ export interface operations {
             /** @description The tasks */
             200: {
                 headers: {
-                    /** @description RFC 8288: the next page, if there is one. Not sent if its address would be longer than 6 KB, as with hundreds of `ids` and a lower `limit`: go on with `skip` then */
+                    /** @description RFC 8288: the next page, if there is one. Not sent if its address would be longer than 3 KB, as with hundreds of `ids` and a lower `limit`: go on with `skip` then */
                     Link?: string;
                     /** @description The number of all matching tasks, if requested */
                     "X-Total-Count"?: number;
