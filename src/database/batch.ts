@@ -110,10 +110,8 @@ class Batch extends pg.Query {
     const rows = this.#rows[this.#at]
     if (!rows || columns?.length !== texts.length) return this.#refuse('a row that was not asked for')
     const expected = this.#statements[this.#at]?.expected
-    if (expected) {
-      const others = texts.length - expected.length
-      for (let i = 0; i < expected.length; i++)
-        if (expected[i] !== texts[others + i]) return this.#refuse('the settings of another batch')
+    if (expected !== undefined) {
+      if (texts[0] !== expected) return this.#refuse('the settings of another batch')
       rows.push(texts)
       return
     }
@@ -135,7 +133,8 @@ class Batch extends pg.Query {
     this.tag = text
     const statement = this.#statements[this.#at]
     if (!statement) return this.#refuse('a completion that was not asked for')
-    if (statement.expected && this.#rows[this.#at]?.length !== 1) return this.#refuse('no settings')
+    if (statement.expected !== undefined && this.#rows[this.#at]?.length !== 1)
+      return this.#refuse('no settings')
     if (statement.name !== '')
       columnsOn(this.#wire as Wire).set(statement.name, this.#columns[this.#at] ?? NONE)
     this.#at += 1

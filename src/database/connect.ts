@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Kysely, PostgresDialect, sql } from 'kysely'
 import pg from 'pg'
-import { type Runner, ScopedStatement } from '../isolation/index.ts'
+import { type Runner, ScopedStatement, SEARCH_PATH } from '../isolation/index.ts'
 import { Breaker } from './breaker.ts'
 import { CHECK_TIMEOUT_MS, CheckConnection } from './check-connection.ts'
 import { Connections } from './connections.ts'
@@ -19,7 +19,7 @@ import { parseHosts, type Wanted } from './hosts.ts'
 import type { KindName, Load } from './kinds.ts'
 import { Multiplexer } from './multiplexer.ts'
 import { Primary } from './primary.ts'
-import { sender } from './send.ts'
+import { sender, type Session } from './send.ts'
 
 export interface DatabaseOptions {
   /** `postgres://…`, also with several hosts, or for the embedded PostgreSQL `pglite:DIRECTORY` or `pglite:memory`. */
@@ -109,7 +109,7 @@ const CLOSE_TIMEOUT_MS = 500
 // Poolers keep the first two for each client.
 const SESSION = "set DateStyle = 'ISO'; set TimeZone = 'UTC'; set max_parallel_workers_per_gather = 0"
 // Once for each connection, so that no request asks.
-const IS_CITUS = "select from pg_extension where extname = 'citus'"
+const ABOUT = `select exists (select from pg_extension where extname = 'citus') as citus, ${SEARCH_PATH} as "searchPath"`
 
 // What a session must not say.
 const REFUSALS: Record<Wanted, string | undefined> = {
@@ -162,7 +162,7 @@ export async function connect({
     },
     (url) => connections.move(url),
   )
-  const onCitus = new WeakSet<pg.ClientBase>()
+  const sessions = new WeakMap<pg.ClientBase, Session>()
   const connections = new Connections(primary, (url) => openPool(url))
   const multiplexer = new Multiplexer(
     connections,
@@ -182,7 +182,7 @@ export async function connect({
     }
     // Its type lacks the time-out.
     const session = {
-      text: `${SESSION}; ${IS_CITUS}`,
+      text: `${SESSION}; ${ABOUT}`,
       query_timeout: config.query_timeout ?? CONNECT_TIMEOUT_MS,
     }
     const refusal = REFUSALS[hosts.wanted]
@@ -193,7 +193,7 @@ export async function connect({
         refusal && client.query({ ...session, text: refusal }),
       ])
       if (answer && answer.rows[0]?.refused) throw new ReadOnlyHostError()
-      if (results.at(-1)?.rowCount === 1) onCitus.add(client)
+      sessions.set(client, results.at(-1)?.rows[0])
     }
     const pool = new pg.Pool({ ...config, onConnect })
     // Without listeners, a connection that breaks while idle, or between two statements, would end the process.
@@ -209,7 +209,7 @@ export async function connect({
       if (isSilence(error)) throw error // a server that refuses makes nobody wait
     }
   })
-  const send = sender({ statementTimeout, rls, prepare, isCitus: (client) => onCitus.has(client) })
+  const send = sender({ statementTimeout, rls, prepare, sessionOf: (client) => sessions.get(client) })
   let writesHang = false
   let interrupted = false
   let foreignAnswers = 0

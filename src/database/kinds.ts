@@ -39,8 +39,8 @@ export interface Batch {
   alone: boolean
   /** SlowUsers.quick when it was sent. */
   quickBefore: number
-  resolve?(connection: Connection): void
-  reject?(error: Error): void
+  resolve: ((connection: Connection) => void) | undefined
+  reject: ((error: Error) => void) | undefined
 }
 
 /** The batches of slow users, and those that wait for a lock, are kinds of their own. */

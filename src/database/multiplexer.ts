@@ -114,6 +114,8 @@ export class Multiplexer {
       usual,
       alone: false,
       quickBefore: 0,
+      resolve: undefined,
+      reject: undefined,
     }
     const kind = this.#kindOf(batch)
     const isHeldBack = kind.isHeldBack(batch, now)
@@ -254,7 +256,8 @@ export class Multiplexer {
 
   #wait({ waiting }: Kind, batch: Batch): Promise<Connection> {
     return new Promise((resolve, reject) => {
-      Object.assign(batch, { resolve, reject })
+      batch.resolve = resolve
+      batch.reject = reject
       waiting.add(batch)
     })
   }

@@ -17,7 +17,7 @@ export interface Runner {
  */
 export function confined(runner: Runner, declaration: Declaration): Runner {
   return {
-    async run(statements, since) {
+    run(statements, since) {
       for (const statement of statements) {
         if (ScopedStatement.declarationOf(statement) !== declaration)
           throw new TypeError('this statement is of another declaration')
@@ -42,7 +42,7 @@ abstract class Scope<Of extends Audience> {
   }
 
   /** Runs statements in one transaction: all of them happen, or none. Returns the rows of each. */
-  transaction(statements: readonly ScopedStatement[]): Promise<unknown[][]> {
+  async transaction(statements: readonly ScopedStatement[]): Promise<unknown[][]> {
     return this.#runner.run(statements)
   }
 

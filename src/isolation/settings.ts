@@ -8,8 +8,8 @@ export interface BoundStatement {
   readonly parameters: readonly unknown[]
   /** PostgreSQL's object id of each parameter's type; 0, or none, lets the server infer it. */
   readonly types?: readonly number[]
-  /** What the last columns of its one row must be. Any other answer belongs to somebody else. */
-  readonly expected?: readonly string[]
+  /** What the one column of its one row must be. Any other answer belongs to somebody else. */
+  readonly expected?: string
 }
 
 /** The setting that holds the value of an owner column, and that policies compare it with. */
@@ -43,9 +43,14 @@ export interface SettingsValues {
    * leads to one PostgreSQL session, which answers in order.
    */
   seal: boolean
+  /** What `SEARCH_PATH` is on the connection. Default: PostgreSQL works it out in each transaction. */
+  searchPath?: string | undefined
   /** Whether owned rows are on the workers of Citus. Needs an explicit transaction. Default false. */
   citus?: boolean
 }
+
+/** The search path of statements, as SQL: the schema of the login, and `pg_temp` last. */
+export const SEARCH_PATH = "quote_ident(current_schema()) || ', pg_temp'"
 
 type Text = Pick<BoundStatement, 'name' | 'sql'>
 
@@ -68,10 +73,19 @@ export interface SettingsOptions {
   role: string
 }
 
+/** The statements that set, for one search path. */
+interface Texts {
+  /** By `variant()`. */
+  all: readonly Text[]
+  /** Those behind statements that have set the owner on workers. */
+  forWorkers: { rls: Text; plain: Text }
+}
+
 /**
  * What a transaction sets before its statement, so that the policies apply to it; all of it ends with the transaction.
  * It is read back, because the protocol has no request ids: an answer is the asker's only if it names the owner and a
- * nonce that no other batch has.
+ * nonce that no other batch has. It comes back as one text, because each column costs more than to join them. No other
+ * batch makes the same one: a nonce has no blank.
  *
  * - `search_path` with `pg_temp` last, so that no temporary table shadows a real one
  * - `lock_timeout`, where a statement shall not wait for a lock for long
@@ -81,47 +95,59 @@ export interface SettingsOptions {
  */
 export class Settings {
   readonly #columns: readonly string[]
-  /** The settings of the owner columns, as SQL names. */
+  /** Owner and nonce, as SQL names. */
   readonly #names: readonly string[]
   readonly #role: string
-  /** By `variant()`. */
-  readonly #set: readonly Text[]
-  readonly #setBehindOwners: { rls: string; plain: string }
-  readonly #read: { rls: string; plain: string }
+  readonly #read: { rls: Text; plain: Text }
+  readonly #textsFor: (searchPath: string | undefined) => Texts
+  readonly #texts = new Map<string | undefined, Texts>()
 
   constructor({ prefix, columns, role }: SettingsOptions) {
     this.#columns = columns
     this.#names = columns.map((column) => `${quoteName(prefix)}.${quoteName(column)}`)
     this.#role = role
-    const own = [...columns, 'nonce'].map((column) => settingOf(prefix, column))
-    const path = "select set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true)"
-    const current = (names: readonly string[]) =>
-      names.map((name) => `current_setting('${name}', true)`).join(', ')
-    const setBehindOwners = (names: readonly string[]) => {
-      const others = names.slice(columns.length)
-      const settings = others.map((name, i) => `set_config('${name}', $${i + 1}, true)`).join(', ')
-      return `${path}, ${current(names.slice(0, columns.length))}, ${settings}`
-    }
-    const read = (names: readonly string[]) => `select ${current(names)}`
-    const plain = [...own, 'statement_timeout']
-    const set = (names: readonly string[], hasLock: boolean, seal: boolean) => {
-      const settings = names.map((name, i) =>
-        i === columns.length && !seal ? `$${i + 1}::text` : `set_config('${name}', $${i + 1}, true)`,
-      )
-      if (hasLock) settings.unshift(`set_config('lock_timeout', $${names.length + 1}, true)`)
-      return [path, ...settings].join(', ')
-    }
+    const plain = [...columns, 'nonce'].map((column) => settingOf(prefix, column))
+    plain.push('statement_timeout')
+    const names = { rls: [...plain, 'role'], plain }
+    const current = (name: string) => `current_setting('${name}', true)`
+    const set = (name: string, place: number) => `set_config('${name}', $${place}, true)`
+    const joined = (values: readonly string[]) => `concat_ws(' ', ${values.join(', ')})`
     const either = [false, true]
-    this.#set = either.flatMap((rls) =>
-      either.flatMap((hasLock) =>
-        either.map((seal) => ({
-          name: `settings${rls ? '_with_role' : ''}${hasLock ? '_and_lock' : ''}${seal ? '_to_seal' : ''}`,
-          sql: set(rls ? [...plain, 'role'] : plain, hasLock, seal),
-        })),
-      ),
-    )
-    this.#setBehindOwners = { rls: setBehindOwners([...plain, 'role']), plain: setBehindOwners(plain) }
-    this.#read = { rls: read([...plain, 'role']), plain: read(plain) }
+
+    this.#read = {
+      rls: { name: 'settings_with_role_again', sql: `select ${joined(names.rls.map(current))}` },
+      plain: { name: 'settings_again', sql: `select ${joined(names.plain.map(current))}` },
+    }
+    this.#textsFor = (searchPath) => {
+      const path = searchPath === undefined ? SEARCH_PATH : literal(searchPath)
+      const setPath = `set_config('search_path', ${path}, true) is not null`
+      const setAll = (names: readonly string[], hasLock: boolean, seal: boolean) => {
+        const values = names.map((name, i) =>
+          i === columns.length && !seal ? `$${i + 1}::text` : set(name, i + 1),
+        )
+        const setLock = hasLock ? ` and ${set('lock_timeout', names.length + 1)} is not null` : ''
+        return `select ${joined(values)} where ${setPath}${setLock}`
+      }
+      const setOthers = (names: readonly string[]) => {
+        const owners = names.slice(0, columns.length).map(current)
+        const others = names.slice(columns.length).map((name, i) => set(name, i + 1))
+        return `select ${joined([...owners, ...others])} where ${setPath}`
+      }
+      return {
+        all: either.flatMap((rls) =>
+          either.flatMap((hasLock) =>
+            either.map((seal) => ({
+              name: `settings${rls ? '_with_role' : ''}${hasLock ? '_and_lock' : ''}${seal ? '_to_seal' : ''}`,
+              sql: setAll(rls ? names.rls : names.plain, hasLock, seal),
+            })),
+          ),
+        ),
+        forWorkers: {
+          rls: { name: 'settings_with_role_for_workers', sql: setOthers(names.rls) },
+          plain: { name: 'settings_for_workers', sql: setOthers(names.plain) },
+        },
+      }
+    }
   }
 
   /**
@@ -129,14 +155,21 @@ export class Settings {
    * @returns the statements that set them; the last reads them back
    */
   inFront(owner: readonly string[], values: SettingsValues): BoundStatement[] {
-    const { nonce, timeout, lockTimeout, rls, seal, citus } = values
-    const expected = this.#columns.map((_, i) => owner[i] ?? '')
-    expected.push(nonce, shownTime(timeout))
-    if (rls) expected.push(this.#role)
-    if (citus && owner.length > 0) return this.#inFrontOfWorkers(expected, values)
+    const { nonce, timeout, lockTimeout, searchPath, rls, seal, citus } = values
+    let texts = this.#texts.get(searchPath)
+    if (!texts) this.#texts.set(searchPath, (texts = this.#textsFor(searchPath)))
+    const parameters = this.#columns.map((_, i) => owner[i] ?? '')
+    parameters.push(nonce, shownTime(timeout))
+    if (rls) parameters.push(this.#role)
+    const expected = parameters.join(' ')
+    if (citus && owner.length > 0) {
+      const owners = parameters.splice(0, owner.length)
+      const proof = { ...texts.forWorkers[rls ? 'rls' : 'plain'], parameters, expected }
+      return [HAND_ON, ...this.#onWorkers(owners, lockTimeout), proof]
+    }
     const hasLock = lockTimeout !== undefined
-    const { name, sql } = this.#set[variant(rls, hasLock, seal)] as Text
-    const parameters = hasLock ? [...expected, shownTime(lockTimeout)] : expected
+    if (hasLock) parameters.push(shownTime(lockTimeout))
+    const { name, sql } = texts.all[variant(rls, hasLock, seal)] as Text
     return [{ name, sql, parameters, expected }]
   }
 
@@ -144,30 +177,19 @@ export class Settings {
    * Citus hands on to its workers what `set local` sets, and nothing else. The role needs no handing on: workers are
    * called as the role. Tables of nobody are on the coordinator alone.
    */
-  #inFrontOfWorkers(expected: readonly string[], { lockTimeout, rls }: SettingsValues): BoundStatement[] {
-    const set = (name: string, value: string): BoundStatement => ({
+  #onWorkers(owner: readonly string[], lockTimeout: number | undefined): BoundStatement[] {
+    const set = (name: string | undefined, value: string): BoundStatement => ({
       name: '',
       sql: `set local ${name} = ${literal(value)}`,
       parameters: [],
     })
-    const owners = this.#names.map((name, i) => set(name, expected[i] as string))
-    const lock = lockTimeout === undefined ? [] : [set('lock_timeout', shownTime(lockTimeout))]
-    const proof = {
-      name: rls ? 'settings_with_role_for_workers' : 'settings_for_workers',
-      sql: rls ? this.#setBehindOwners.rls : this.#setBehindOwners.plain,
-      parameters: expected.slice(owners.length),
-      expected,
-    }
-    return [HAND_ON, ...owners, ...lock, proof]
+    const owners = owner.map((value, i) => set(this.#names[i], value))
+    return lockTimeout === undefined ? owners : [...owners, set('lock_timeout', shownTime(lockTimeout))]
   }
 
   /** Reads the settings again after the statement: if they are the same, it ran in the same transaction. */
-  behind(inFront: BoundStatement, rls: boolean): BoundStatement {
-    return {
-      name: rls ? 'settings_with_role_again' : 'settings_again',
-      sql: rls ? this.#read.rls : this.#read.plain,
-      parameters: [],
-      expected: inFront.expected,
-    }
+  behind({ expected }: BoundStatement, rls: boolean): BoundStatement {
+    const { name, sql } = this.#read[rls ? 'rls' : 'plain']
+    return { name, sql, parameters: [], ...(expected !== undefined && { expected }) }
   }
 }

@@ -26,9 +26,9 @@ export async function behindProxy(
   return { db, proxy }
 }
 
-const NONCE = /^[\w-]{16}:\d+$/
-const isSettings = (message: Message) =>
-  message.type === 'D' && textsOf(message).some((text) => text !== null && NONCE.test(text))
+// Owner, nonce, time-out and role.
+const SETTINGS = /^(.*) ([\w-]{16}:\d+) (\w+) (taskward_user)$/
+const isSettings = (message: Message) => message.type === 'D' && SETTINGS.test(textsOf(message)[0] ?? '')
 
 /** How many statements of a batch of nobody stand in front of its settings: on Citus, `begin`. */
 const BEGUN = CITUS ? 1 : 0
@@ -36,30 +36,19 @@ const BEGUN = CITUS ? 1 : 0
 /** Sees the messages of a batch's answer with what they belong to, when it is armed. */
 export type Fault = (message: Message, of: { settings: boolean; last: boolean }) => Message[] | undefined
 
+const otherSettings =
+  (replacement: string): Fault =>
+  (message, { settings }) =>
+    settings && message.type === 'D'
+      ? [dataRow([(textsOf(message)[0] ?? '').replace(SETTINGS, replacement)])]
+      : undefined
+
 // What a server, or a pooler in front of it, does wrong. `last` is what belongs to the statement, not to its settings.
 export const FAULTS: [what: string, fault: () => Fault][] = [
-  [
-    'the settings of another batch',
-    () =>
-      (message, { settings }) =>
-        settings && message.type === 'D'
-          ? [dataRow(textsOf(message).map((text) => (text && NONCE.test(text) ? `${text}9` : text)))]
-          : undefined,
-  ],
-  [
-    'the settings of another user',
-    () =>
-      (message, { settings }) =>
-        settings && message.type === 'D' ? [dataRow(textsOf(message).with(1, 'eve'))] : undefined,
-  ],
-  [
-    'the settings without their role',
-    () =>
-      (message, { settings }) =>
-        settings && message.type === 'D'
-          ? [dataRow(textsOf(message).map((text) => (text === 'taskward_user' ? 'postgres' : text)))]
-          : undefined,
-  ],
+  ['the settings of another batch', () => otherSettings('$1 $2+ $3 $4')],
+  ['the settings of another user', () => otherSettings('eve $2 $3 $4')],
+  ['the settings of another time-out', () => otherSettings('$1 $2 1$3 $4')],
+  ['the settings without their role', () => otherSettings('$1 $2 $3 postgres')],
   [
     'no settings',
     () =>
