@@ -3,6 +3,7 @@
 // while it measures.
 import { compare } from './compare.ts'
 import { latency } from './latency.ts'
+import { proof } from './proof.ts'
 import { scale } from './scale.ts'
 import { smoke } from './smoke.ts'
 
@@ -12,13 +13,15 @@ const benchmark = new Map([
   [undefined, compare],
   ['scale', scale],
   ['latency', latency],
+  ['proof', proof],
 ]).get(what)
 
 if (rest.length > 0 || !benchmark) {
   process.stderr.write(
     'Usage: npm run bench              compares with a hand-written server\n' +
       '       npm run bench -- scale     measures the cost as work grows\n' +
-      '       npm run bench -- latency   compares with other libraries while the database is far away\n',
+      '       npm run bench -- latency   compares with other libraries while the database is far away\n' +
+      "       npm run bench -- proof     measures what it costs that each answer is proved to be its asker's\n",
   )
   process.exitCode = 1
 } else if (BENCH_DATABASE_URL) {

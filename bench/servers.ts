@@ -8,6 +8,7 @@ export interface Server {
   url: string
   /** Resident memory in megabytes. */
   rss(): number
+  signal(name: NodeJS.Signals): void
   stop(): Promise<void>
 }
 
@@ -37,7 +38,7 @@ export async function start(
     }
     await sleep(100)
   }
-  return { url, rss: () => rssOf(child), stop: () => stop(child) }
+  return { url, rss: () => rssOf(child), signal: (name) => void child.kill(name), stop: () => stop(child) }
 }
 
 function answers(url: string): Promise<boolean> {
@@ -53,6 +54,7 @@ function rssOf({ pid }: ChildProcess): number {
 }
 
 async function stop(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return
   const ended = new Promise((resolve) => child.once('exit', resolve))
   child.kill()
   await ended
