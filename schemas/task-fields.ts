@@ -162,6 +162,8 @@ export const comparable = ({ title, description, completed, ...later }: TaskValu
   ),
 })
 
+const ALIASES = Object.entries(aliases)
+
 /** What a body sets, by the fields' own names, as it is stored. */
 export function valuesIn(body: Partial<Record<keyof typeof bodies, unknown>>): Partial<TaskValues> {
   const values: Record<string, unknown> = {}
@@ -169,7 +171,7 @@ export function valuesIn(body: Partial<Record<keyof typeof bodies, unknown>>): P
     const { stored } = fields[name] as Field<TSchema, TSchema>
     values[name] = stored ? stored(sent) : sent
   }
-  for (const [name, { of, sent }] of Object.entries(aliases)) {
+  for (const [name, { of, sent }] of ALIASES) {
     const value = body[name as keyof typeof aliases]
     if (value !== undefined) set(of, sent(value))
   }
