@@ -52,7 +52,7 @@ export const ROLES: Check[] = [
     from role, pg_proc as p
     where (prosecdef or array_to_string(proconfig, ' ') ~* '(^| )(role|session_authorization|row_security)=')
       and prorettype not in ('trigger'::regtype, 'event_trigger'::regtype)
-      and pronamespace in (select oid from other_namespace) and p.oid not in (select objid from of_extension)
+      and pronamespace in (select oid from other_namespace) and (p.tableoid, p.oid) not in (table of_extension)
       and not ${isSuperuser}
       and has_function_privilege(role.oid, p.oid, 'execute')`,
 ]
@@ -80,7 +80,7 @@ export const REACH: Check[] = [
       format('revoke %s on %s from %I, public;', string_agg(verb, ', '), c.oid::regclass, name)
     from role, pg_class as c, unnest(${RIGHTS} || array['truncate', 'references', 'trigger']) as verb
     where relkind in ('r', 'p', 'v', 'm', 'f') and relnamespace in (select oid from other_namespace)
-      and c.oid not in (select objid from of_extension) and not ${isSuperuser}
+      and (c.tableoid, c.oid) not in (table of_extension) and not ${isSuperuser}
       and not exists (select from declared as d
         where d.oid = c.oid and d.is_owned = role.is_owned and verb = any(${RIGHTS}))
       and case when verb in ('select', 'insert', 'update', 'references')
@@ -92,7 +92,7 @@ export const REACH: Check[] = [
     select 'undeclared', format('Role %s may use the sequence %s (%s).', name, c.oid::regclass, string_agg(verb, ', ' order by verb)),
       format('revoke %s on sequence %s from %I, public;', string_agg(verb, ', '), c.oid::regclass, name)
     from role, pg_class as c, unnest(array['usage', 'select', 'update']) as verb
-    where relnamespace in (select oid from other_namespace) and c.oid not in (select objid from of_extension)
+    where relnamespace in (select oid from other_namespace) and (c.tableoid, c.oid) not in (table of_extension)
       and not ${isSuperuser} and case relkind when 'S' then has_sequence_privilege(role.oid, c.oid, verb) end
       and not (verb = 'usage' and exists (
         select from declared as d join pg_attrdef as a on adrelid = d.oid

@@ -66,7 +66,7 @@ function comparison(expected: Expected, checks: readonly Check[]): RawBuilder<Ca
       select oid from pg_namespace
       where nspname not in ('pg_catalog', 'information_schema', 'pg_toast') and nspname !~ '^pg_(temp|toast_temp)_'
     ), of_extension as (
-      select objid from pg_depend where deptype = 'e'
+      select classid, objid from pg_depend where deptype = 'e'
     )
     ${sql.join(parts, sql` union `)} order by kind, fault, repair`
 }
@@ -136,7 +136,7 @@ const NAMES: Check[] = [
     where relnamespace = current_schema()::regnamespace and relkind in ('r', 'p', 'f') and not relispartition
       and attname = any(${columns}::text[]) and not attisdropped
       and relname <> all(${foreign}::text[]) and c.oid not in (select oid from declared where oid is not null)
-      and c.oid not in (select objid from of_extension)`,
+      and (c.tableoid, c.oid) not in (table of_extension)`,
 
   ({ columns, accepted }) => sql`
     select 'isolation',

@@ -85,6 +85,32 @@ t.test('each fault of a role is found, named and repaired', async (t) => {
   t.same(await diagnose(db), [], 'nothing of it is left')
 })
 
+t.test("an extension's object hides nothing that has the same number", async (t) => {
+  const db = await openDatabase(t)
+  for (const what of [
+    'a view of the owner',
+    'a definer function',
+    'a right to read a sequence',
+    'a table with the owner column that is not declared',
+  ]) {
+    await rolledBack(db, async (trx) => {
+      await runAll(trx, CATALOG_MUTANTS[what]?.sql ?? '')
+      const before = await isolation.compareCatalog(trx, true)
+      // Each catalog counts for itself.
+      await runAll(
+        trx,
+        `insert into pg_depend (classid, objid, objsubid, refclassid, refobjid, refobjsubid, deptype)
+        select 'pg_class'::regclass, p.oid, 0, 'pg_extension'::regclass, e.oid, 0, 'e'::"char"
+        from pg_extension as e, pg_proc as p where extname = 'plpgsql' and pronamespace = 'public'::regnamespace
+        union all select 'pg_proc'::regclass, c.oid, 0, 'pg_extension'::regclass, e.oid, 0, 'e'
+        from pg_extension as e, pg_class as c where extname = 'plpgsql' and relnamespace = 'public'::regnamespace`,
+      )
+      t.ok(before.length > 0, what)
+      t.same(await isolation.compareCatalog(trx, true), before, 'the same is found')
+    })
+  }
+})
+
 t.test('what is declared as accepted, or as the table of another service, is no fault', async (t) => {
   const db = await openDatabase(t)
   const { accepting, foreign } = {
