@@ -42,9 +42,26 @@ export const ROLES: Check[] = [
     from role join pg_auth_members on member = role.oid`,
 
   () => sql`
-    select 'isolation', format('Role %s owns %s, and can switch its policies off.', name, c.oid::regclass),
-      format('alter table %s owner to %I;', c.oid::regclass, current_user)
-    from role join pg_class as c on relowner = role.oid where relkind in ('r', 'p', 'v', 'm', 'f')`,
+    select 'isolation', format('Role %s may %s.', name, deed), format('alter role %I no%s;', name, attribute)
+    from role join pg_roles using (oid) cross join lateral (values
+      ('createrole', rolcreaterole, 'make roles and join others'),
+      ('replication', rolreplication, 'copy the whole database as a replica')) as t (attribute, has, deed)
+    where has`,
+
+  // A sequence that belongs to a column always has the owner of its table.
+  () => sql`
+    select 'isolation', format('Role %s owns the %s, and may do anything with it.', role.name,
+        concat_ws(' ', type, case when type <> 'database' then identity end)),
+      format('alter %s %s owner to %I;', type, identity, current_user)
+    from role join (
+      select tableoid, oid, relowner from pg_class as c
+      where relkind in ('r', 'p', 'v', 'm', 'f') or relkind = 'S' and not exists (
+        select from pg_depend where classid = c.tableoid and objid = c.oid and deptype in ('a', 'i'))
+      union all select tableoid, oid, proowner from pg_proc
+      union all select tableoid, oid, nspowner from pg_namespace
+      union all select tableoid, oid, datdba from pg_database where datname = current_database()
+    ) as owned (class, id, owner) on owner = role.oid
+    cross join pg_identify_object(class, id, 0)`,
 
   () => sql`
     select 'isolation', format('Role %s may call %s, which runs with the rights of another role.', name, p.oid::regprocedure),
@@ -62,7 +79,7 @@ const kindOfReached = sql`case when relkind in ('r', 'p') and relnamespace = cur
   and c.oid not in (select oid from declared where oid is not null)
   and not exists (select from pg_inherits where inhrelid = c.oid) then 'undeclared' else 'isolation' end`
 
-/** What else the roles may do, which should be nothing. */
+/** What else the roles may do, which should be nothing. What an owner may do is said once, of the owner. */
 export const REACH: Check[] = [
   // That of an identity column needs no right.
   () => sql`
@@ -80,7 +97,7 @@ export const REACH: Check[] = [
       format('revoke %s on %s from %I, public;', string_agg(verb, ', '), c.oid::regclass, name)
     from role, pg_class as c, unnest(${RIGHTS} || array['truncate', 'references', 'trigger']) as verb
     where relkind in ('r', 'p', 'v', 'm', 'f') and relnamespace in (select oid from other_namespace)
-      and (c.tableoid, c.oid) not in (table of_extension) and not ${isSuperuser}
+      and (c.tableoid, c.oid) not in (table of_extension) and not ${isSuperuser} and relowner <> role.oid
       and not exists (select from declared as d
         where d.oid = c.oid and d.is_owned = role.is_owned and verb = any(${RIGHTS}))
       and case when verb in ('select', 'insert', 'update', 'references')
@@ -93,7 +110,8 @@ export const REACH: Check[] = [
       format('revoke %s on sequence %s from %I, public;', string_agg(verb, ', '), c.oid::regclass, name)
     from role, pg_class as c, unnest(array['usage', 'select', 'update']) as verb
     where relnamespace in (select oid from other_namespace) and (c.tableoid, c.oid) not in (table of_extension)
-      and not ${isSuperuser} and case relkind when 'S' then has_sequence_privilege(role.oid, c.oid, verb) end
+      and not ${isSuperuser} and relowner <> role.oid
+      and case relkind when 'S' then has_sequence_privilege(role.oid, c.oid, verb) end
       and not (verb = 'usage' and exists (
         select from declared as d join pg_attrdef as a on adrelid = d.oid
         join pg_depend on classid = 'pg_attrdef'::regclass and objid = a.oid
@@ -106,5 +124,14 @@ export const REACH: Check[] = [
       format('revoke create on schema %I from %I, public;', nspname, name)
     from role, pg_namespace as n
     where n.oid in (select oid from other_namespace) and not ${isSuperuser}
-      and has_schema_privilege(role.oid, n.oid, 'create') and pg_has_role(nspowner, 'usage')`,
+      and has_schema_privilege(role.oid, n.oid, 'create') and pg_has_role(nspowner, 'usage')
+      and not pg_has_role(role.oid, nspowner, 'usage')`,
+
+  () => sql`
+    select 'isolation', format('Role %s may create schemas in the database.', name),
+      format('revoke create on database %I from %I, public;', datname, name)
+    from role, pg_database
+    where datname = current_database() and not ${isSuperuser}
+      and has_database_privilege(role.oid, datname, 'create') and pg_has_role(datdba, 'usage')
+      and not pg_has_role(role.oid, datdba, 'usage')`,
 ]

@@ -29,9 +29,9 @@ export function asRole(
   )
 }
 
-/** Runs several statements, one after the other; none holds a semicolon. */
+/** Runs several statements, one after the other; none holds a semicolon, but in front of an `end`. */
 export async function runAll(db: Kysely<never>, text: string): Promise<void> {
-  for (const one of text.split(';').filter((part) => part.trim())) await sql.raw(one).execute(db)
+  for (const one of text.split(/;(?! end)/).filter((part) => part.trim())) await sql.raw(one).execute(db)
 }
 
 /** Runs in a transaction of the login that is rolled back. */

@@ -112,13 +112,37 @@ export const CATALOG_MUTANTS: Record<string, CatalogMutant> = {
     found: 'Role taskward_service may create tables and functions in the schema public',
     sql: 'grant create on schema public to public',
   },
+  'a right to create schemas': {
+    found: 'Role taskward_user may create schemas in the database',
+    sql: onDatabase('grant create on database %I to taskward_user'),
+  },
+  'a right of all to create schemas': {
+    found: 'Role taskward_service may create schemas in the database',
+    sql: onDatabase('grant create on database %I to public'),
+  },
   'a rule': {
     found: 'Rule keep on tasks changes what statements do',
     sql: 'create rule keep as on delete to tasks do instead nothing',
   },
   'a table of the role': {
-    found: 'Role taskward_user owns tasks',
+    found: 'Role taskward_user owns the table public.tasks',
     sql: 'alter table tasks owner to taskward_user',
+  },
+  'a sequence of the role': {
+    found: 'Role taskward_user owns the sequence public.numbers',
+    sql: 'create sequence numbers; alter sequence numbers owner to taskward_user',
+  },
+  'a function of the role': {
+    found: 'Role taskward_service owns the function public.noon()',
+    sql: `create function noon() returns int language sql as 'select 12'; alter function noon() owner to taskward_service`,
+  },
+  'the schema is of the role': {
+    found: 'Role taskward_user owns the schema public',
+    sql: 'alter schema public owner to taskward_user',
+  },
+  'the database is of the role': {
+    found: 'Role taskward_service owns the database',
+    sql: onDatabase('alter database %I owner to taskward_service'),
   },
   'a table with the owner column that is not declared': {
     found: 'Table memos has the column user_id, but is not declared',
@@ -156,4 +180,19 @@ export const CATALOG_MUTANTS: Record<string, CatalogMutant> = {
     sql: 'grant taskward_service to taskward_user',
     roles: true,
   },
+  'a role that may make roles': {
+    found: 'Role taskward_user may make roles and join others',
+    sql: 'alter role taskward_user createrole',
+    roles: true,
+  },
+  'a role that may replicate': {
+    found: 'Role taskward_service may copy the whole database',
+    sql: 'alter role taskward_service replication',
+    roles: true,
+  },
+}
+
+/** The statement, with the name of the database that it runs in. */
+function onDatabase(statement: string) {
+  return `do $$ begin execute format('${statement}', current_database()); end $$`
 }

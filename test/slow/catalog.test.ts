@@ -56,7 +56,8 @@ t.test('each fault of the catalog is found, named and repaired', async (t) => {
 
 // What is left of the faults once nobody can reach it.
 const CLEANUP = `drop view if exists task_titles; drop materialized view if exists task_copy; 
-  drop function if exists all_tasks(); drop schema if exists archive cascade`
+  drop function if exists all_tasks(), noon(); drop sequence if exists numbers;
+  drop schema if exists archive cascade`
 
 t.test('each fault of a role is found, named and repaired', async (t) => {
   const db = await openDatabase(t)
@@ -107,6 +108,17 @@ t.test("an extension's object hides nothing that has the same number", async (t)
       )
       t.ok(before.length > 0, what)
       t.same(await isolation.compareCatalog(trx, true), before, 'the same is found')
+    })
+  }
+})
+
+t.test('what an owner may do is said once: revoked, it would be lacking after the repair', async (t) => {
+  const db = await openDatabase(t)
+  for (const [what, { sql: text }] of Object.entries(CATALOG_MUTANTS)) {
+    if (!what.endsWith(' of the role')) continue
+    await rolledBack(db, async (trx) => {
+      await runAll(trx, text)
+      t.match(await isolation.compareCatalog(trx, true), { length: 1, 0: { fault: / owns the / } }, what)
     })
   }
 })
@@ -334,6 +346,7 @@ t.test('a login that owns nothing', { skip: !TEST_DATABASE_URL && 'needs TEST_DA
   const url = new URL(owner)
   url.username = login
   url.password = 'x'
+  await admin.query(`grant create on database "${url.pathname.slice(1)}" to public`) // which this login could not revoke
 
   const app = await build(t, { env: { DATABASE_URL: url.href, DATABASE_OWNER_URL: owner }, database: null })
   t.equal((await app.inject('/ready')).statusCode, 200, 'the service is ready: the owner has migrated')
