@@ -24,6 +24,7 @@
  * sender declares none, a parameter's first use decides, so it is compared with nothing of a type that loses a part of it
  * (`char(n)`, `name`). That the server's encoding is UTF-8.
  */
+import { columnsOf, combined } from './columns.ts'
 import {
   always,
   type Column,
@@ -38,19 +39,7 @@ import {
 import { listed, rest, walk } from './lists.ts'
 import { parse } from './parse.ts'
 import { refuse, UnscopedStatementError } from './refusal.ts'
-import {
-  bound,
-  build,
-  columnsOf,
-  combined,
-  from,
-  join,
-  kept,
-  placeholder,
-  proved,
-  table,
-  withQueries,
-} from './sources.ts'
+import { bound, build, from, join, kept, placeholder, proved, table, withQueries } from './sources.ts'
 
 export { UnscopedStatementError }
 
