@@ -10,7 +10,7 @@ process.on('SIGWINCH', () => void (proves = !proves))
 
 Settings.prototype.inFront = function (owner, values): BoundStatement[] {
   const [user] = owner
-  if (proves || user === undefined) return inFront.call(this, owner, values)
+  if (proves || values.seal || user === undefined) return inFront.call(this, owner, values)
   return [
     {
       name: 'settings_without_proof',
