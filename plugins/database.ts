@@ -1,7 +1,7 @@
 import fp from 'fastify-plugin'
 import packageJson from '../package.json' with { type: 'json' }
 import type { Config } from '../src/config.ts'
-import { connect, type Database, type DatabaseState } from '../src/database/index.ts'
+import { connect, type Database, type DatabaseState, OverloadedError } from '../src/database/index.ts'
 import { SharedScope, UserScope } from '../src/isolation/index.ts'
 import { diagnose, migrate, readinessOf } from '../src/migrations/index.ts'
 import { isolation } from '../src/tables.ts'
@@ -107,6 +107,14 @@ export default fp<DatabasePluginOptions>(
       state: () => db.state(),
       isolationFailures: () => isolationFailures,
     })
+    // Before its body is read. What is under way already is not broken off.
+    app.addHook('preParsing', (request, _reply, _payload, done) => {
+      const { user, method } = request
+      const writes = method !== 'GET' && method !== 'HEAD'
+      const isOverloaded = user !== undefined && db.isOverloaded(user.id, writes)
+      done(isOverloaded ? new OverloadedError() : null)
+    })
+
     const runner = isolation.confine(app.traced?.(db) ?? db)
     app.decorate('sharedScope', new SharedScope(runner))
     app.decorateRequest('scope', {

@@ -44,6 +44,7 @@ export const CODES: Record<string, [status: number, detail: string, ...others: s
     'Earlier requests of yours take too long. Try again shortly.',
     'Too many long lists are asked for. Try again shortly.',
     'Too many people are signing in right now. Try again shortly.',
+    'Too many requests wait for the database. Try again shortly.',
   ],
   read_only: [503, 'The database takes no writes: it is read-only, or a standby.'],
   not_migrated: [503, 'The database lacks migrations. Run: npm run migrate'],

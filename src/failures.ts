@@ -1,5 +1,11 @@
 import type { FastifyError } from 'fastify'
-import { isPassingFault, OutcomeUnknownError, sqlStateOf, StorageFullError } from './database/index.ts'
+import {
+  isPassingFault,
+  OutcomeUnknownError,
+  OverloadedError,
+  sqlStateOf,
+  StorageFullError,
+} from './database/index.ts'
 import { databaseUnavailable, type Fault, HttpProblem, unavailable, validationFailed } from './problem.ts'
 
 // Our own sentences: a library's text never reaches a client.
@@ -116,6 +122,9 @@ export function toHttpProblem(error: Failure): HttpProblem {
       error,
       MAKE_ROOM_SECONDS,
     )
+  }
+  if (error instanceof OverloadedError) {
+    return unavailable('busy', 'Too many requests wait for the database. Try again shortly.')
   }
   if (isPassingFault(error)) return databaseUnavailable(error)
   return new HttpProblem(

@@ -50,6 +50,11 @@ export interface Database extends Runner {
   /** What goes on at this moment. */
   state(): DatabaseState
   /**
+   * Whether so many wait for a connection that statements which come now would wait in vain. They are run nevertheless:
+   * to be asked before a request is begun.
+   */
+  isOverloaded(user: string, writes: boolean): boolean
+  /**
    * Runs statements in one transaction, all written to the wire at once. Returns the rows of each. They are run once more
    * if the session refuses to write, or if the connection is lost, unless they were sent and would change something.
    * @param since when the time that they have began, as of performance.now(); default now
@@ -320,6 +325,7 @@ export async function connect({
       return writesHang
     },
     state: () => ({ kinds: multiplexer.load, idle: connections.idleCount, foreignAnswers }),
+    isOverloaded: (user, writes) => multiplexer.isOverloaded(user, writes),
     run,
     asLogin,
     check,

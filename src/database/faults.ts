@@ -26,6 +26,14 @@ export class StorageFullError extends Error {
   }
 }
 
+/** So many wait for a connection, or for a lock, that another one would wait in vain. Nothing was done. */
+export class OverloadedError extends Error {
+  override name = 'OverloadedError'
+  constructor() {
+    super('Too many wait for the database')
+  }
+}
+
 /** The answer cannot be shown to be the asker's. The connection it came on is cut. */
 export class ForeignAnswerError extends Error {
   override name = 'ForeignAnswerError'

@@ -12,6 +12,7 @@ export {
   ForeignAnswerError,
   isPassingFault,
   OutcomeUnknownError,
+  OverloadedError,
   refusesWrites,
   sqlStateOf,
   StorageFullError,

@@ -1,4 +1,5 @@
 import type pg from 'pg'
+import { Backlog } from './backlog.ts'
 
 // What the multiplexer (M1 to M9 there) tells apart: kinds of batches, the connections that carry them, and what each
 // user has under way.
@@ -74,6 +75,7 @@ export class Kind {
   readonly connections: Connection[] = []
   /** Those that no connection has room for, or that their user's share has no room for. */
   readonly waiting = new Set<Batch>()
+  readonly backlog = new Backlog()
   readonly #limits: Limits
 
   constructor(limits: Limits) {
@@ -82,6 +84,11 @@ export class Kind {
 
   get isFull(): boolean {
     return this.connections.length >= this.#limits.most
+  }
+
+  /** Whether another one would wait in vain. */
+  get isOverloaded(): boolean {
+    return this.backlog.isFull(this.waiting.size)
   }
 
   get load(): Load {

@@ -1,7 +1,8 @@
 import type pg from 'pg'
+import { MOST } from './backlog.ts'
 import { hangUp } from './batch.ts'
 import type { Connections } from './connections.ts'
-import { isAnswerLost, isConnectionFault, isReadOnly } from './faults.ts'
+import { isAnswerLost, isConnectionFault, isReadOnly, OverloadedError } from './faults.ts'
 import { type Batch, type Connection, isSilent, Kind, type KindName, type Load, remove } from './kinds.ts'
 import { SlowUsers } from './slow-users.ts'
 
@@ -22,7 +23,9 @@ import { SlowUsers } from './slow-users.ts'
 //   M6  However many connections of one kind are slow, each other kind can get one. With fewer connections than FEW
 //       slow ones are no kind of their own, and with one there is one kind.
 //   M7  Every batch ends by its deadline, which counts from when it arrived: one that waits, for room or until its
-//       connection is made, is refused, and a connection whose oldest batch is past its own is cut.
+//       connection is made, is refused, and a connection whose oldest batch is past its own is cut. It waits for room for
+//       half of that time at most, unless its kind has slowed down since it came: isOverloaded() says when to send no more.
+//       Of those that are known to wait for a lock, no more than MOST do.
 //   M8  A connection that is broken or cut never returns to the pool; its batches fail.
 //   M9  Once a session has refused to write, or another host is the one to use, no batch is written to the connections of
 //       before. What is under way on them may end, and then they are closed.
@@ -97,13 +100,15 @@ export class Multiplexer {
    * @param blocked whether it is known to wait for a lock
    * @param send must send all its queries before its first await; otherwise two batches interleave on the wire.
    *   `waited` is the time in milliseconds since the batch arrived; `blocked` is false where it holds up others
+   * @throws OverloadedError if it is blocked, and as many as may wait for locks do
    */
   async run<T>(
     { writes, user, spent, blocked }: Pick<Batch, 'user' | 'blocked'> & { writes: boolean; spent: number },
     send: (client: pg.PoolClient, waited: number, blocked: boolean) => Promise<T>,
   ): Promise<T> {
+    if (blocked && this.#blocked.waiting.size >= MOST) throw new OverloadedError()
     const now = performance.now()
-    const usual = writes && this.#max > 1 ? this.#writes : this.#reads
+    const usual = this.#usual(writes)
     const arrived = now - spent
     const batch: Batch = {
       user,
@@ -144,6 +149,11 @@ export class Multiplexer {
     }
   }
 
+  /** Whether a batch that comes now would wait in vain for a connection. */
+  isOverloaded(user: string, writes: boolean): boolean {
+    return this.#kindOf({ user, blocked: false, usual: this.#usual(writes) }).isOverloaded
+  }
+
   get load(): Record<KindName, Load> {
     return {
       reads: this.#reads.load,
@@ -168,6 +178,7 @@ export class Multiplexer {
   #end(connection: Connection, batch: Batch): void {
     const { kind, batches } = connection
     remove(batches, batch)
+    kind.backlog.served()
     connection.answered = performance.now()
     if (batches.length === 0 && this.#leaving.delete(connection)) release(connection, true)
     this.#admit(kind)
@@ -194,8 +205,12 @@ export class Multiplexer {
     }
   }
 
+  #usual(writes: boolean): Kind {
+    return writes && this.#max > 1 ? this.#writes : this.#reads
+  }
+
   /** The kind of a batch as things stand. */
-  #kindOf({ user, blocked, usual }: Batch): Kind {
+  #kindOf({ user, blocked, usual }: Pick<Batch, 'user' | 'blocked' | 'usual'>): Kind {
     if (this.#max < FEW) return usual
     if (blocked) return this.#blocked
     return this.#slowUsers.has(user) ? this.#slow : usual
@@ -298,6 +313,7 @@ export class Multiplexer {
     }
     for (const kind of this.#kinds) {
       for (const batch of kind.waiting) if (isLate(batch)) kind.refuse(batch, late)
+      kind.backlog.measure(kind.waiting.size, now, timeout / 2)
       this.#admit(kind)
     }
   }

@@ -3,7 +3,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import Fastify, { type FastifyRequest } from 'fastify'
 import t, { type Test } from 'tap'
 import concurrency from '../../plugins/concurrency.ts'
-import type { Database } from '../../src/database/index.ts'
+import { Backlog } from '../../src/database/backlog.ts'
+import { type Database, Multiplexer, OverloadedError } from '../../src/database/index.ts'
 import { addTasks } from '../helper/accounts.ts'
 import { type App, build, type Identity, identity } from '../helper/app.ts'
 import { database } from '../helper/database.ts'
@@ -195,4 +196,67 @@ t.test('a user is sent one export at a time, and read as fast as it is taken', a
   await sleep(100)
   const whole = await get(app, ada, '/me/export')
   t.equal(whole.json().tasks.length, 12_000, 'the next one has all, once the first is gone')
+})
+
+t.test('a thousand users at once are all answered', async (t) => {
+  const app = await build(t)
+  const users = await Promise.all(times(1000, () => identity()))
+  const payload = { title: 'x' }
+  const created = users.map(({ headers }) => app.inject({ method: 'POST', url: '/todos', headers, payload }))
+  const listed = users.map((user) => get(app, user))
+  t.same(new Set(statusesOf(await Promise.all(created))), new Set([201]), 'those that write')
+  t.same(new Set(statusesOf(await Promise.all(listed))), new Set([200]), 'and those that read')
+})
+
+t.test('what would wait in vain for the database is refused before its body is read', async (t) => {
+  const db = await database()
+  const ada = await identity()
+  const isOverloaded: Database['isOverloaded'] = (user, writes) => user === ada.id && writes
+  const app = await build(t, { database: { ...db, isOverloaded } })
+  const post = ({ headers }: Pick<Identity, 'headers'>) =>
+    app.inject({ method: 'POST', url: '/todos', headers, payload: { title: 5 } })
+  const refused = await post(ada)
+  expectProblem(t, refused, 503, 'busy')
+  t.equal(refused.headers['retry-after'], '1', 'with the time to wait')
+  t.equal((await get(app, ada)).statusCode, 200, 'what has room is answered')
+  t.equal((await post(await identity())).statusCode, 422, 'and so are others')
+  t.equal((await app.inject({ method: 'POST', url: '/todos' })).statusCode, 401, 'a token is needed still')
+  t.equal((await app.inject('/health')).statusCode, 200)
+})
+
+t.test('at most 2,000 batches of a kind should wait for a connection', async (t) => {
+  const never = new Promise<never>(() => {})
+  const multiplexer = new Multiplexer({ connect: () => never, leave: () => {}, onLeave: () => {} }, 8, 60_000)
+  t.teardown(() => multiplexer.close())
+  const runOne = (user: string, blocked = false) =>
+    multiplexer.run({ writes: true, user, spent: 0, blocked }, () => never)
+  const run = (count: number, blocked?: boolean) => times(count, (i) => void runOne(`user-${i}`, blocked))
+  run(5 * 4 + 1999) // a connection is left for each other kind
+  t.equal(multiplexer.isOverloaded('ada', true), false, 'one more may')
+  run(1)
+  t.equal(multiplexer.isOverloaded('ada', true), true, 'and no other')
+  t.equal(multiplexer.isOverloaded('ada', false), false, 'those of another kind may')
+  run(1 + 2000, true)
+  await t.rejects(runOne('ada', true), OverloadedError, 'as many may wait for a lock')
+})
+
+t.test('no more wait than can be served in time', async (t) => {
+  const backlog = new Backlog()
+  let now = 0
+  /** How many may wait after a second in which so many were served, one after the other. */
+  const roomAfter = (served: number, waiting: number) => {
+    for (let i = 0; i < 10; i++) {
+      for (let j = 0; j < served / 10; j++) backlog.served()
+      backlog.measure(waiting, (now += 100), 2_500)
+    }
+    return [...Array(3000).keys()].findIndex((count) => backlog.isFull(count))
+  }
+  roomAfter(0, 0)
+  t.equal(roomAfter(400, 99), 2000, 'while few wait, nobody knows how many could be served')
+  roomAfter(400, 1500)
+  t.equal(roomAfter(400, 1500), 1000)
+  t.equal(roomAfter(4000, 1500), 2000, 'never more')
+  t.equal(roomAfter(10, 1500), 200, 'never fewer')
+  t.equal(roomAfter(0, 1500), 200, 'a database that stands still says nothing')
+  t.equal(roomAfter(0, 0), 2000, 'nor does one that has served all')
 })
