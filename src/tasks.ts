@@ -17,6 +17,7 @@ import { type Mine, statement } from './tables.ts'
 import { ALL, choosesAny, type Chosen, chosen, isOverdue } from './task-filters.ts'
 import type { TaskPage } from './task-query.ts'
 import { behind, cursorOf, eachSort, ordering, type Position, readCursor } from './task-sorts.ts'
+import { readWhole } from './whole-reads.ts'
 
 /** The versions that a task may have, from If-Match; null: any. */
 type Versions = readonly string[] | null
@@ -145,7 +146,7 @@ export class Tasks {
 
   /** How many tasks `list` would find in all. */
   async count(chosen = ALL): Promise<number> {
-    return (await this.#scope.one(count, chosen)).total
+    return (await readWhole(this.#scope, count, chosen)).total
   }
 
   /**
@@ -193,7 +194,7 @@ export class Tasks {
   }
 
   async stats(): Promise<TaskStats> {
-    const { total, completed, overdue, ...by_priority } = await this.#scope.one(stats, {})
+    const { total, completed, overdue, ...by_priority } = await readWhole(this.#scope, stats, {})
     return {
       total,
       completed,

@@ -5,11 +5,13 @@ import t, { type Test } from 'tap'
 import concurrency from '../../plugins/concurrency.ts'
 import { Backlog } from '../../src/database/backlog.ts'
 import { type Database, Multiplexer, OverloadedError } from '../../src/database/index.ts'
+import { Tasks } from '../../src/tasks.ts'
 import { addTasks } from '../helper/accounts.ts'
 import { type App, build, type Identity, identity } from '../helper/app.ts'
 import { database } from '../helper/database.ts'
 import { expectProblem, head, refusal, serve } from '../helper/http.ts'
 import { statusesOf } from '../helper/limits.ts'
+import { scopeOf } from '../helper/sql.ts'
 
 /** An app on a database whose answers are held back until they are let go. */
 async function start(t: Test) {
@@ -172,6 +174,29 @@ t.test('a large list that waits for the database holds up no other for long', as
   t.equal(gate.sent, 5, 'all are asked for in the end')
   gate.letGo()
   t.same(new Set(statusesOf(await Promise.all(large))), new Set([200]), 'and answered')
+})
+
+t.test('what looks at all tasks of a user runs one after the other', async (t) => {
+  const db = await database()
+  const asked: (() => void)[] = []
+  const run: Database['run'] = async (...args) => {
+    const fails = asked.length === 0
+    await new Promise<void>((resolve) => asked.push(resolve))
+    if (fails) throw new Error('it failed')
+    return db.run(...args)
+  }
+  const held = { ...db, run }
+  const [ada, bob] = [new Tasks(await scopeOf(held, 'ada')), new Tasks(await scopeOf(held, 'bob'))]
+  const first = t.rejects(ada.stats(), /failed/)
+  const rest = [ada.count(), ada.stats(), ada.list({ skip: 0, limit: 1 }), bob.stats()]
+  await sleep(50)
+  t.equal(asked.length, 3, 'the first, the list, and that of another user')
+  for (let i = 0; i < 5; i++) {
+    while (i >= asked.length) await sleep(1)
+    if (i > 2) t.equal(asked.length, i + 1, 'one more when another has ended')
+    asked[i]?.()
+  }
+  await Promise.all([first, ...rest])
 })
 
 t.test('a user is sent one export at a time, and read as fast as it is taken', async (t) => {
