@@ -103,6 +103,9 @@ const ANSWER_TIMEOUT_MS = 500
 // A write that waits for a lock for longer is run again, and then waits: see multiplexer.ts for where. Meanwhile it holds
 // up what was sent behind it.
 const LOCK_TIMEOUT_MS = 20
+// For a second after one did. A hundred of them, each with the longer time, would hold up all others for long.
+const SHORT_LOCK_TIMEOUT_MS = 5
+const LOCKS_KEPT_MS = 1_000
 // A batch that lost its connection is run again if that happened within this time, and after a pause, by when the other
 // connections that broke with it are known to be broken.
 const REPEAT_WITHIN_MS = 1_000
@@ -217,6 +220,7 @@ export async function connect({
   const send = sender({ statementTimeout, rls, prepare, sessionOf: (client) => sessions.get(client) })
   let writesHang = false
   let interrupted = false
+  let locksUntil = 0
   let foreignAnswers = 0
 
   async function run(
@@ -253,7 +257,8 @@ export async function connect({
       let lockTimeout: number | undefined
       try {
         const rows = await multiplexer.run({ writes, user, spent, blocked }, (client, waited, mayWait) => {
-          lockTimeout = writes && !mayWait ? LOCK_TIMEOUT_MS : undefined
+          const patience = performance.now() < locksUntil ? SHORT_LOCK_TIMEOUT_MS : LOCK_TIMEOUT_MS
+          lockTimeout = writes && !mayWait ? patience : undefined
           return send(client, statements, { sealed, waited, lockTimeout, onWrite })
         })
         if (writes) writesHang = false
@@ -261,6 +266,7 @@ export async function connect({
       } catch (error) {
         if (lockTimeout !== undefined && isLockTimeout(error) && !interrupted) {
           written = false // and rolled back
+          locksUntil = performance.now() + LOCKS_KEPT_MS
           continue
         }
         if (error instanceof ForeignAnswerError) foreignAnswers += 1
