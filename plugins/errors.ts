@@ -58,8 +58,9 @@ function sendProblem(thrown: unknown, request: FastifyRequest, reply: FastifyRep
   const problem = toHttpProblem(error)
   const { cause, code, headers, statusCode } = problem
   request.problem = { code, ...(cause instanceof Error && statusCode < 500 && { reason: cause.message }) }
-  if (statusCode >= 500)
-    request.log[statusCode === 503 ? 'warn' : 'error']({ err: cause ?? problem }, 'request failed')
+  // A refusal has no other reason than its code, and its stack would cost more than the rest of it.
+  if (statusCode === 503) request.log.warn(cause ? { err: cause } : { code }, 'request failed')
+  else if (statusCode >= 500) request.log.error({ err: cause ?? problem }, 'request failed')
 
   const body = bodyOf(problem, request.id)
   return reply
