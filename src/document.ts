@@ -36,7 +36,7 @@ const DESCRIPTIONS: Record<number, string> = {
   500: 'A fault of the service, logged under the request id',
   503:
     'Something it needs is out of reach or overloaded: try again after Retry-After seconds. ' +
-    'With `busy` earlier requests of yours, long lists, sign-ins or more than the database can serve in time were in front: `detail` says which. ' +
+    'With `busy` others were in front: earlier requests of yours, long lists, sign-ins, or more than the database can serve. `detail` says which. ' +
     'Without Retry-After (`outcome_unknown`) a change may have been made: look before you repeat it',
 }
 

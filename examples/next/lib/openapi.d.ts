@@ -1646,7 +1646,7 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description Something it needs is out of reach or overloaded: try again after Retry-After seconds. With `busy` earlier requests of yours, long lists or sign-ins were in front: `detail` says which. Without Retry-After (`outcome_unknown`) a change may have been made: look before you repeat it */
+        /** @description Something it needs is out of reach or overloaded: try again after Retry-After seconds. With `busy` others were in front: earlier requests of yours, long lists, sign-ins, or more than the database can serve. `detail` says which. Without Retry-After (`outcome_unknown`) a change may have been made: look before you repeat it */
         ServiceUnavailable: {
             headers: {
                 "X-Request-Id": components["headers"]["X-Request-Id"];
