@@ -1,7 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Kysely, PostgresDialect, sql } from 'kysely'
-import pg from 'pg'
-import { type Runner, ScopedStatement, SEARCH_PATH } from '../isolation/index.ts'
+import { type Runner, ScopedStatement } from '../isolation/index.ts'
 import { Breaker } from './breaker.ts'
 import { CHECK_TIMEOUT_MS, CheckConnection } from './check-connection.ts'
 import { Connections } from './connections.ts'
@@ -13,13 +12,13 @@ import {
   isRepeatable,
   isSilence,
   OutcomeUnknownError,
-  ReadOnlyHostError,
 } from './faults.ts'
-import { parseHosts, type Wanted } from './hosts.ts'
+import { parseHosts } from './hosts.ts'
 import type { KindName, Load } from './kinds.ts'
 import { Multiplexer } from './multiplexer.ts'
+import { pools } from './pools.ts'
 import { Primary } from './primary.ts'
-import { sender, type Session } from './send.ts'
+import { sender } from './send.ts'
 
 export interface DatabaseOptions {
   /** `postgres://…`, also with several hosts, or for the embedded PostgreSQL `pglite:DIRECTORY` or `pglite:memory`. */
@@ -113,28 +112,10 @@ const REPEAT_AFTER_MS = 20
 // How long to wait for idle connections to end, on a server that does not answer.
 const CLOSE_TIMEOUT_MS = 500
 
-// So that times come in one form, whatever the login has, and that a statement takes one core of the server, not three.
-// Poolers keep the first two for each client.
-const SESSION = "set DateStyle = 'ISO'; set TimeZone = 'UTC'; set max_parallel_workers_per_gather = 0"
-// Once for each connection, so that no request asks.
-const ABOUT = `select exists (select from pg_extension where extname = 'citus') as citus, ${SEARCH_PATH} as "searchPath"`
-
-// What a session must not say.
-const REFUSALS: Record<Wanted, string | undefined> = {
-  any: undefined,
-  'read-write': "select current_setting('transaction_read_only')::boolean as refused",
-  primary: 'select pg_is_in_recovery() as refused',
-}
-
 // PostgreSQL in WebAssembly: not loaded where it is not used.
 async function openEmbedded(url: string): Promise<Embedded> {
   const embedded = await import('./embedded.ts')
   return embedded.openEmbedded(url.slice('pglite:'.length))
-}
-
-// pg treats these modes so anyway, but warns on standard error that a later version may weaken them.
-function verifyCertificate(url: string): string {
-  return url.replace(/([?&]sslmode=)(prefer|require|verify-ca)(?=&|$)/, '$1verify-full')
 }
 
 /**
@@ -157,6 +138,14 @@ export async function connect({
     hosts.connectTimeout ?? (isOneHost ? CONNECT_TIMEOUT_MS : HOST_TIMEOUT_MS),
     CONNECT_TIMEOUT_MS,
   )
+  const { openPool, sessionOf } = pools({
+    embedded: embedded?.config,
+    max: poolMax,
+    wanted: hosts.wanted,
+    applicationName,
+    connectTimeout,
+    onConnectionError,
+  })
   const primary = new Primary(
     hosts.urls,
     async (url) => {
@@ -170,7 +159,6 @@ export async function connect({
     },
     (url) => connections.move(url),
   )
-  const sessions = new WeakMap<pg.ClientBase, Session>()
   const connections = new Connections(primary, (url) => openPool(url))
   const multiplexer = new Multiplexer(
     connections,
@@ -179,37 +167,6 @@ export async function connect({
     embedded ? undefined : () => breaker.suspect(),
   )
 
-  function openPool(url: string, options: pg.PoolConfig = {}): pg.Pool {
-    const config: pg.PoolConfig = {
-      ...(embedded ? embedded.config : { connectionString: verifyCertificate(url), max: poolMax }),
-      application_name: applicationName,
-      pipeline: true,
-      keepAlive: true,
-      connectionTimeoutMillis: connectTimeout,
-      ...options,
-    }
-    // Its type lacks the time-out.
-    const session = {
-      text: `${SESSION}; ${ABOUT}`,
-      query_timeout: config.query_timeout ?? CONNECT_TIMEOUT_MS,
-    }
-    const refusal = REFUSALS[hosts.wanted]
-    const onConnect = async (client: pg.ClientBase) => {
-      // Sent at once.
-      const [results, answer] = await Promise.all([
-        client.query(session) as unknown as Promise<pg.QueryResult[]>,
-        refusal && client.query({ ...session, text: refusal }),
-      ])
-      if (answer && answer.rows[0]?.refused) throw new ReadOnlyHostError()
-      sessions.set(client, results.at(-1)?.rows[0])
-    }
-    const pool = new pg.Pool({ ...config, onConnect })
-    // Without listeners, a connection that breaks while idle, or between two statements, would end the process.
-    pool.on('error', (error) => onConnectionError?.(error))
-    pool.on('connect', (client) => client.on('error', () => {}))
-    return pool
-  }
-
   const breaker = new Breaker(async () => {
     try {
       await asLogin((db) => sql`select 1`.execute(db), CHECK_TIMEOUT_MS)
@@ -217,7 +174,7 @@ export async function connect({
       if (isSilence(error)) throw error // a server that refuses makes nobody wait
     }
   })
-  const send = sender({ statementTimeout, rls, prepare, sessionOf: (client) => sessions.get(client) })
+  const send = sender({ statementTimeout, rls, prepare, sessionOf })
   let writesHang = false
   let interrupted = false
   let locksUntil = 0
