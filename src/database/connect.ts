@@ -138,7 +138,7 @@ export async function connect({
     hosts.connectTimeout ?? (isOneHost ? CONNECT_TIMEOUT_MS : HOST_TIMEOUT_MS),
     CONNECT_TIMEOUT_MS,
   )
-  const { openPool, sessionOf } = pools({
+  const { openPool, isCitus } = pools({
     embedded: embedded?.config,
     max: poolMax,
     wanted: hosts.wanted,
@@ -174,7 +174,7 @@ export async function connect({
       if (isSilence(error)) throw error // a server that refuses makes nobody wait
     }
   })
-  const send = sender({ statementTimeout, rls, prepare, sessionOf })
+  const send = sender({ statementTimeout, rls, prepare, isCitus })
   let writesHang = false
   let interrupted = false
   let locksUntil = 0
@@ -189,7 +189,8 @@ export async function connect({
     try {
       return await runOnce(statements, sealed, since ?? started)
     } catch (error) {
-      const isLate = performance.now() - started > REPEAT_WITHIN_MS
+      const now = performance.now()
+      const isLate = now - started > REPEAT_WITHIN_MS || now - (since ?? started) >= statementTimeout
       if (interrupted || isLate || !isRepeatable(error)) throw error
     }
     await sleep(REPEAT_AFTER_MS)

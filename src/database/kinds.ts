@@ -88,7 +88,7 @@ export class Kind {
 
   /** Whether another one would wait in vain. */
   get isOverloaded(): boolean {
-    return this.backlog.isFull(this.waiting.size)
+    return this.backlog.isFull
   }
 
   get load(): Load {

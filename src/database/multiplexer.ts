@@ -313,7 +313,7 @@ export class Multiplexer {
     }
     for (const kind of this.#kinds) {
       for (const batch of kind.waiting) if (isLate(batch)) kind.refuse(batch, late)
-      kind.backlog.measure(kind.waiting.size, now, timeout / 2)
+      kind.backlog.measure(kind.waiting, now, timeout / 2)
       this.#admit(kind)
     }
   }

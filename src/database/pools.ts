@@ -1,8 +1,6 @@
 import pg from 'pg'
-import { SEARCH_PATH } from '../isolation/index.ts'
 import { ReadOnlyHostError } from './faults.ts'
 import type { Wanted } from './hosts.ts'
-import type { Session } from './send.ts'
 
 export interface PoolsOptions {
   /** Where the embedded database is, if it is used. */
@@ -26,7 +24,7 @@ const SESSION_TIMEOUT_MS = 3_000
 // Poolers keep the first two for each client.
 const SESSION = "set DateStyle = 'ISO'; set TimeZone = 'UTC'; set max_parallel_workers_per_gather = 0"
 // Once for each connection, so that no request asks.
-const ABOUT = `select exists (select from pg_extension where extname = 'citus') as citus, ${SEARCH_PATH} as "searchPath"`
+const IS_CITUS = "select from pg_extension where extname = 'citus'"
 
 // What a session must not say.
 const REFUSALS: Record<Wanted, string | undefined> = {
@@ -40,7 +38,7 @@ function verifyCertificate(url: string): string {
   return url.replace(/([?&]sslmode=)(prefer|require|verify-ca)(?=&|$)/, '$1verify-full')
 }
 
-/** Makes the function that opens a pool, whose sessions are all set up alike, and one that says what is known of each. */
+/** Makes the function that opens a pool, whose sessions are all set up alike, and one that says which of them lead to Citus. */
 export function pools({
   embedded,
   max,
@@ -49,12 +47,12 @@ export function pools({
   applicationName,
   onConnectionError,
 }: PoolsOptions) {
-  const sessions = new WeakMap<pg.ClientBase, Session>()
+  const onCitus = new WeakSet<pg.ClientBase>()
 
   function openPool(url: string, options: pg.PoolConfig = {}): pg.Pool {
     // Its type lacks the time-out.
     const session = {
-      text: `${SESSION}; ${ABOUT}`,
+      text: `${SESSION}; ${IS_CITUS}`,
       query_timeout: options.query_timeout ?? SESSION_TIMEOUT_MS,
     }
     const refusal = REFUSALS[wanted]
@@ -65,7 +63,7 @@ export function pools({
         refusal && client.query({ ...session, text: refusal }),
       ])
       if (answer && answer.rows[0]?.refused) throw new ReadOnlyHostError()
-      sessions.set(client, results.at(-1)?.rows[0])
+      if (results.at(-1)?.rowCount === 1) onCitus.add(client)
     }
     const pool = new pg.Pool({
       ...(embedded ?? { connectionString: verifyCertificate(url), max }),
@@ -82,5 +80,5 @@ export function pools({
     return pool
   }
 
-  return { openPool, sessionOf: (client: pg.ClientBase) => sessions.get(client) }
+  return { openPool, isCitus: (client: pg.ClientBase) => onCitus.has(client) }
 }

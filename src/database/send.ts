@@ -3,14 +3,6 @@ import type pg from 'pg'
 import { type BoundStatement, ScopedStatement } from '../isolation/index.ts'
 import { runBatch } from './batch.ts'
 
-/** What a connection said when it was opened. */
-export interface Session {
-  /** Whether it leads to Citus. */
-  citus: boolean
-  /** The search path of statements. */
-  searchPath: string
-}
-
 export interface SenderOptions {
   /** Milliseconds that statements have, from their arrival. */
   statementTimeout: number
@@ -18,8 +10,8 @@ export interface SenderOptions {
   rls: boolean
   /** Whether statements are named and prepared once. If not, each is sealed; else those of a new connection. */
   prepare: boolean
-  /** What is known of a connection. */
-  sessionOf(client: pg.ClientBase): Session | undefined
+  /** Whether a connection leads to Citus. */
+  isCitus(client: pg.ClientBase): boolean
 }
 
 export interface SendOptions {
@@ -50,7 +42,7 @@ const unnamed = ({ sql, parameters, types, expected }: BoundStatement): BoundSta
 })
 
 /** Makes the function that sends statements with their settings, as one batch. It returns the rows of each statement. */
-export function sender({ statementTimeout, rls, prepare, sessionOf }: SenderOptions) {
+export function sender({ statementTimeout, rls, prepare, isCitus }: SenderOptions) {
   // Those on which a sealed batch was answered: a pooler that splits transactions would have split it.
   const proved = new WeakSet<pg.ClientBase>()
   return async (
@@ -61,8 +53,8 @@ export function sender({ statementTimeout, rls, prepare, sessionOf }: SenderOpti
     const timeout =
       waited < WORTH_COUNTING_MS ? statementTimeout : Math.ceil(Math.max(statementTimeout - waited, 1))
     const seal = sealed || !prepare || !proved.has(client)
-    const { citus = false, searchPath } = sessionOf(client) ?? {}
-    const options = { nonce: nextNonce(), timeout, lockTimeout, searchPath, rls, seal, citus }
+    const citus = isCitus(client)
+    const options = { nonce: nextNonce(), timeout, lockTimeout, rls, seal, citus }
     const batch: BoundStatement[] = []
     // Where the statements are among their settings.
     const places = statements.map((statement) => {

@@ -14,5 +14,5 @@ export { type DeletedPage, isolate, type IsolateOptions, type OwnedTable } from 
 export { Owner } from './owner.ts'
 export { MissingGrantError } from './roles.ts'
 export { type Runner, SharedScope, UserScope } from './scope.ts'
-export { type BoundStatement, SEARCH_PATH } from './settings.ts'
+export type { BoundStatement } from './settings.ts'
 export { type Given, type Mine, ScopedStatement, type Statement } from './statement.ts'

@@ -43,14 +43,13 @@ export interface SettingsValues {
    * leads to one PostgreSQL session, which answers in order.
    */
   seal: boolean
-  /** What `SEARCH_PATH` is on the connection. Default: PostgreSQL works it out in each transaction. */
-  searchPath?: string | undefined
   /** Whether owned rows are on the workers of Citus. Needs an explicit transaction. Default false. */
   citus?: boolean
 }
 
-/** The search path of statements, as SQL: the schema of the login, and `pg_temp` last. */
-export const SEARCH_PATH = "quote_ident(current_schema()) || ', pg_temp'"
+// All that is called has its schema in front: where more than one function fits, one in the schema of the login could
+// otherwise stand in for PostgreSQL's. With no schema to use, the path stays as it is, and no table is found.
+const SET_PATH = `pg_catalog.set_config('search_path', pg_catalog.textcat(pg_catalog.quote_ident(pg_catalog.current_schema()), ', pg_temp'), true) is not null`
 
 type Text = Pick<BoundStatement, 'name' | 'sql'>
 
@@ -73,14 +72,6 @@ export interface SettingsOptions {
   role: string
 }
 
-/** The statements that set, for one search path. */
-interface Texts {
-  /** By `variant()`. */
-  all: readonly Text[]
-  /** Those behind statements that have set the owner on workers. */
-  forWorkers: { rls: Text; plain: Text }
-}
-
 /**
  * What a transaction sets before its statement, so that the policies apply to it; all of it ends with the transaction.
  * It is read back, because the protocol has no request ids: an answer is the asker's only if it names the owner and a
@@ -98,9 +89,10 @@ export class Settings {
   /** Owner and nonce, as SQL names. */
   readonly #names: readonly string[]
   readonly #role: string
+  /** By `variant()`. */
+  readonly #set: readonly Text[]
+  readonly #setBehindOwners: { rls: Text; plain: Text }
   readonly #read: { rls: Text; plain: Text }
-  readonly #textsFor: (searchPath: string | undefined) => Texts
-  readonly #texts = new Map<string | undefined, Texts>()
 
   constructor({ prefix, columns, role }: SettingsOptions) {
     this.#columns = columns
@@ -108,45 +100,39 @@ export class Settings {
     this.#role = role
     const plain = [...columns, 'nonce'].map((column) => settingOf(prefix, column))
     plain.push('statement_timeout')
-    const names = { rls: [...plain, 'role'], plain }
-    const current = (name: string) => `current_setting('${name}', true)`
-    const set = (name: string, place: number) => `set_config('${name}', $${place}, true)`
-    const joined = (values: readonly string[]) => `concat_ws(' ', ${values.join(', ')})`
-    const either = [false, true]
-
-    this.#read = {
-      rls: { name: 'settings_with_role_again', sql: `select ${joined(names.rls.map(current))}` },
-      plain: { name: 'settings_again', sql: `select ${joined(names.plain.map(current))}` },
+    const rls = [...plain, 'role']
+    const current = (name: string) => `pg_catalog.current_setting('${name}', true)`
+    const set = (name: string, place: number) => `pg_catalog.set_config('${name}', $${place}, true)`
+    const joined = (values: readonly string[]) => `select pg_catalog.concat_ws(' ', ${values.join(', ')})`
+    const setAll = (names: readonly string[], hasLock: boolean, seal: boolean) => {
+      const values = names.map((name, i) =>
+        i === columns.length && !seal ? `$${i + 1}::text` : set(name, i + 1),
+      )
+      const setLock = hasLock ? ` and ${set('lock_timeout', names.length + 1)} is not null` : ''
+      return `${joined(values)} where ${SET_PATH}${setLock}`
     }
-    this.#textsFor = (searchPath) => {
-      const path = searchPath === undefined ? SEARCH_PATH : literal(searchPath)
-      const setPath = `set_config('search_path', ${path}, true) is not null`
-      const setAll = (names: readonly string[], hasLock: boolean, seal: boolean) => {
-        const values = names.map((name, i) =>
-          i === columns.length && !seal ? `$${i + 1}::text` : set(name, i + 1),
-        )
-        const setLock = hasLock ? ` and ${set('lock_timeout', names.length + 1)} is not null` : ''
-        return `select ${joined(values)} where ${setPath}${setLock}`
-      }
-      const setOthers = (names: readonly string[]) => {
-        const owners = names.slice(0, columns.length).map(current)
-        const others = names.slice(columns.length).map((name, i) => set(name, i + 1))
-        return `select ${joined([...owners, ...others])} where ${setPath}`
-      }
-      return {
-        all: either.flatMap((rls) =>
-          either.flatMap((hasLock) =>
-            either.map((seal) => ({
-              name: `settings${rls ? '_with_role' : ''}${hasLock ? '_and_lock' : ''}${seal ? '_to_seal' : ''}`,
-              sql: setAll(rls ? names.rls : names.plain, hasLock, seal),
-            })),
-          ),
-        ),
-        forWorkers: {
-          rls: { name: 'settings_with_role_for_workers', sql: setOthers(names.rls) },
-          plain: { name: 'settings_for_workers', sql: setOthers(names.plain) },
-        },
-      }
+    const setOthers = (names: readonly string[]) => {
+      const owners = names.slice(0, columns.length).map(current)
+      const others = names.slice(columns.length).map((name, i) => set(name, i + 1))
+      return `${joined([...owners, ...others])} where ${SET_PATH}`
+    }
+    const read = (names: readonly string[]) => joined(names.map(current))
+    const either = [false, true]
+    this.#set = either.flatMap((hasRole) =>
+      either.flatMap((hasLock) =>
+        either.map((seal) => ({
+          name: `settings${hasRole ? '_with_role' : ''}${hasLock ? '_and_lock' : ''}${seal ? '_to_seal' : ''}`,
+          sql: setAll(hasRole ? rls : plain, hasLock, seal),
+        })),
+      ),
+    )
+    this.#setBehindOwners = {
+      rls: { name: 'settings_with_role_for_workers', sql: setOthers(rls) },
+      plain: { name: 'settings_for_workers', sql: setOthers(plain) },
+    }
+    this.#read = {
+      rls: { name: 'settings_with_role_again', sql: read(rls) },
+      plain: { name: 'settings_again', sql: read(plain) },
     }
   }
 
@@ -155,21 +141,19 @@ export class Settings {
    * @returns the statements that set them; the last reads them back
    */
   inFront(owner: readonly string[], values: SettingsValues): BoundStatement[] {
-    const { nonce, timeout, lockTimeout, searchPath, rls, seal, citus } = values
-    let texts = this.#texts.get(searchPath)
-    if (!texts) this.#texts.set(searchPath, (texts = this.#textsFor(searchPath)))
+    const { nonce, timeout, lockTimeout, rls, seal, citus } = values
     const parameters = this.#columns.map((_, i) => owner[i] ?? '')
     parameters.push(nonce, shownTime(timeout))
     if (rls) parameters.push(this.#role)
     const expected = parameters.join(' ')
     if (citus && owner.length > 0) {
       const owners = parameters.splice(0, owner.length)
-      const proof = { ...texts.forWorkers[rls ? 'rls' : 'plain'], parameters, expected }
+      const proof = { ...this.#setBehindOwners[rls ? 'rls' : 'plain'], parameters, expected }
       return [HAND_ON, ...this.#onWorkers(owners, lockTimeout), proof]
     }
     const hasLock = lockTimeout !== undefined
     if (hasLock) parameters.push(shownTime(lockTimeout))
-    const { name, sql } = texts.all[variant(rls, hasLock, seal)] as Text
+    const { name, sql } = this.#set[variant(rls, hasLock, seal)] as Text
     return [{ name, sql, parameters, expected }]
   }
 

@@ -256,9 +256,13 @@ t.test('at most 2,000 batches of a kind should wait for a connection', async (t)
   const runOne = (user: string, blocked = false) =>
     multiplexer.run({ writes: true, user, spent: 0, blocked }, () => never)
   const run = (count: number, blocked?: boolean) => times(count, (i) => void runOne(`user-${i}`, blocked))
-  run(5 * 4 + 1999) // a connection is left for each other kind
+  const measured = () => sleep(150)
+  for (let i = 0; i < 3000; i++) void runOne('eve')
+  run(5 * 4 - 4 + 1991) // a connection is left for each other kind; eve has four batches under way, and eight count
+  await measured()
   t.equal(multiplexer.isOverloaded('ada', true), false, 'one more may')
   run(1)
+  await measured()
   t.equal(multiplexer.isOverloaded('ada', true), true, 'and no other')
   t.equal(multiplexer.isOverloaded('ada', false), false, 'those of another kind may')
   run(1 + 2000, true)
@@ -268,14 +272,19 @@ t.test('at most 2,000 batches of a kind should wait for a connection', async (t)
 t.test('no more wait than can be served in time', async (t) => {
   const backlog = new Backlog()
   let now = 0
-  /** How many may wait after a second in which so many were served, one after the other. */
-  const roomAfter = (served: number, waiting: number) => {
+  const ofUsers = (count: number) => times(count, (i) => ({ user: `user-${i}` }))
+  /** How many may wait, in hundreds, after a second in which so many were served, one after the other. */
+  const roomAfter = (served: number, waiting: number, of = ofUsers) => {
     for (let i = 0; i < 10; i++) {
       for (let j = 0; j < served / 10; j++) backlog.served()
-      backlog.measure(waiting, (now += 100), 2_500)
+      backlog.measure(of(waiting), (now += 100), 2_500)
     }
-    return [...Array(3000).keys()].findIndex((count) => backlog.isFull(count))
+    for (let count = 100; ; count += 100) {
+      backlog.measure(ofUsers(count), now, 2_500)
+      if (backlog.isFull) return count
+    }
   }
+  const ofOne = (count: number) => times(count, () => ({ user: 'eve' }))
   roomAfter(0, 0)
   t.equal(roomAfter(400, 99), 2000, 'while few wait, nobody knows how many could be served')
   roomAfter(400, 1500)
@@ -284,4 +293,7 @@ t.test('no more wait than can be served in time', async (t) => {
   t.equal(roomAfter(10, 1500), 200, 'never fewer')
   t.equal(roomAfter(0, 1500), 200, 'a database that stands still says nothing')
   t.equal(roomAfter(0, 0), 2000, 'nor does one that has served all')
+  t.equal(roomAfter(10, 3000, ofOne), 2000, 'nor do the requests of one user')
+  backlog.measure(ofOne(3000), now, 2_500)
+  t.equal(backlog.isFull, false, 'which keep nobody else out')
 })
