@@ -1,7 +1,9 @@
+import { sql } from 'kysely'
 import pg from 'pg'
 import t from 'tap'
 import { connect, type Database } from '../../src/database/index.ts'
 import { diagnose, migrate, readinessOf } from '../../src/migrations/index.ts'
+import { isolation } from '../../src/tables.ts'
 import { Tasks } from '../../src/tasks.ts'
 import { build, identity } from '../helper/app.ts'
 import { database, databaseUrl, openDatabase } from '../helper/database.ts'
@@ -63,6 +65,25 @@ t.test('the role of the tables that belong to nobody cannot see those of users',
   const role = 'taskward_service'
   t.same(await asRole(db, { role }, 'select id from accounts where false'), [], 'it reads its own tables')
   await t.rejects(asRole(db, { role }, 'select * from tasks'), { code: '42501' }, 'it does not read tasks')
+})
+
+t.test('no function in the schema of the login stands in for PostgreSQL’s', async (t) => {
+  const db = await openDatabase(t)
+  const shadow = (name: string, types: string) =>
+    db.asLogin((login) =>
+      sql`create function ${sql.raw(`${name}(${types})`)} returns text language plpgsql
+        as 'begin raise exception ''stood in''; end'`.execute(login),
+    )
+  // What fits better than a function of PostgreSQL, or as well as one, is what PostgreSQL takes.
+  for (const count of [2, 3, 4, 5, 6]) await shadow('concat_ws', Array(count).fill('text').join())
+  await shadow('quote_ident', 'name')
+  const ada = new Tasks(await scopeOf(db, 'ada'))
+  const { id } = await ada.create({ title: 'hers' })
+  t.match(await ada.find(id), { title: 'hers' })
+  await t.resolves(
+    db.check((_login, run) => run(isolation.probes)),
+    'nor where settings are read again',
+  )
 })
 
 t.test('a scope leaves nothing behind on its connection', async (t) => {
