@@ -7,7 +7,7 @@ import { print, type Setup, withSetup } from './setup.ts'
 const MEASURED: readonly Scenario[] = ['list', 'get', 'create']
 const USERS = 1000
 const TASKS_PER_USER = 100
-const ROUNDS = 30
+const ROUNDS = 25
 const SECONDS = 1
 
 /**
