@@ -1,8 +1,9 @@
+import { alternate } from './alternate.ts'
 import { type Caller, CONNECTIONS, load, type Make, type Scenario, scenarios } from './load.ts'
-import { type Pair, ratio, type Row, table, writeSection } from './results.ts'
+import { type Pair, type Row, table, writeSection } from './results.ts'
 import { callersOf, seed } from './seed.ts'
 import { type Server, start, TASKWARD } from './servers.ts'
-import { print, type Setup, withSetup } from './setup.ts'
+import { type Setup, withSetup } from './setup.ts'
 
 const GOALS: Record<Scenario, string> = {
   list: '≥ 1.3',
@@ -43,16 +44,16 @@ async function measure({ url, issuer, env, logFile, machine }: Setup): Promise<v
     const ours = await open(TASKWARD, env, logFile)
     const rows: Row[] = []
     for (const [name, make] of Object.entries(scenarios)) {
-      const pairs = await alternate(name, make, [ours, withSecret], [bare, withSecret], ROUNDS)
+      const pairs = await inTurn(name, make, [ours, withSecret], [bare, withSecret], ROUNDS)
       rows.push({ name: `${name} vs. the hand-written server`, pairs, remark: GOALS[name as Scenario] })
     }
     const memory = `${ours.rss().toFixed(0)} MB, the hand-written server ${bare.rss().toFixed(0)} MB`
 
     const { list } = scenarios
-    const keys = await alternate('EdDSA', list, [ours, withKey], [ours, withSecret], FEWER_ROUNDS)
+    const keys = await inTurn('EdDSA', list, [ours, withKey], [ours, withSecret], FEWER_ROUNDS)
     rows.push({ name: 'list with EdDSA tokens vs. HS256', pairs: keys, remark: '≥ 0.9' })
     const empty = await open(['bench/empty.ts'], env)
-    const limit = await alternate('empty', list, [ours, withSecret], [empty, withSecret], FEWER_ROUNDS)
+    const limit = await inTurn('empty', list, [ours, withSecret], [empty, withSecret], FEWER_ROUNDS)
     rows.push({ name: 'list vs. an empty Fastify route', pairs: limit, remark: '' })
 
     writeSection('A hand-written server', [
@@ -70,18 +71,11 @@ async function measure({ url, issuer, env, logFile, machine }: Setup): Promise<v
   }
 }
 
-/** The first round warms both up, and does not count. The two take turns at going first. */
-async function alternate(name: string, make: Make, ours: Side, other: Side, rounds: number): Promise<Pair[]> {
+const inTurn = (name: string, make: Make, ours: Side, other: Side, rounds: number): Promise<Pair[]> => {
   const sides = { ours, other }
-  const pairs: Pair[] = []
-  for (let round = 0; round <= rounds; round++) {
-    const pair = {} as Pair
-    for (const side of round % 2 === 0 ? (['ours', 'other'] as const) : (['other', 'ours'] as const)) {
-      const [{ url }, callers] = sides[side]
-      pair[side] = await load(url, make, callers, { seconds: SECONDS })
-    }
-    if (round > 0) pairs.push(pair)
-    print(`${name}: ${ratio(pair).toFixed(2)}${round === 0 ? ' (warming up)' : ''}`)
+  const loadOn = (side: keyof Pair) => {
+    const [{ url }, callers] = sides[side]
+    return load(url, make, callers, { seconds: SECONDS })
   }
-  return pairs
+  return alternate(name, loadOn, { rounds, warmUp: 1 })
 }

@@ -1,13 +1,15 @@
+import { alternate } from './alternate.ts'
 import { type Load, load, type Scenario, scenarios } from './load.ts'
-import { type Pair, ratio, type Row, table, writeSection } from './results.ts'
+import { type Pair, type Row, table, writeSection } from './results.ts'
 import { callersOf, seed } from './seed.ts'
 import { start, TASKWARD } from './servers.ts'
-import { print, type Setup, withSetup } from './setup.ts'
+import { type Setup, withSetup } from './setup.ts'
 
 const MEASURED: readonly Scenario[] = ['list', 'get', 'create']
 const USERS = 1000
 const TASKS_PER_USER = 100
 const ROUNDS = 25
+const WARM_UP = 3
 const SECONDS = 1
 
 /**
@@ -24,25 +26,17 @@ async function measure({ url, issuer, env, logFile, machine }: Setup): Promise<v
     { ...env, DATABASE_URL: url },
     logFile,
   )
-  const side = { now: 'ours' as keyof Pair }
-  async function loadOn(wanted: keyof Pair, name: Scenario): Promise<Load> {
-    if (side.now !== wanted) server.signal('SIGWINCH')
-    side.now = wanted
+  let proves = true
+  const loadOn = (side: keyof Pair, name: Scenario): Promise<Load> => {
+    if (proves !== (side === 'ours')) server.signal('SIGWINCH')
+    proves = side === 'ours'
     return load(server.url, scenarios[name], callers, { seconds: SECONDS })
   }
 
   try {
     const rows: Row[] = []
     for (const name of MEASURED) {
-      const pairs: Pair[] = []
-      // The first rounds warm up, and do not count.
-      for (let round = -3; round < ROUNDS; round++) {
-        const pair = {} as Pair
-        for (const wanted of round % 2 === 0 ? (['ours', 'other'] as const) : (['other', 'ours'] as const))
-          pair[wanted] = await loadOn(wanted, name)
-        if (round >= 0) pairs.push(pair)
-        print(`${name}: ${ratio(pair).toFixed(2)}${round < 0 ? ' (warming up)' : ''}`)
-      }
+      const pairs = await alternate(name, (side) => loadOn(side, name), { rounds: ROUNDS, warmUp: WARM_UP })
       rows.push({ name: `${name} with proof vs. without`, pairs, remark: '≥ 0.97' })
     }
     writeSection('The proof of each answer', [

@@ -1,5 +1,5 @@
-// Preloaded by bench/proof.ts. After each SIGWINCH (others would end it) the service does, or does not do again, what it did before its answers
-// were proved: it sets owner, time-out and role, and looks at nothing that comes back.
+// Preloaded by bench/proof.ts. With each SIGWINCH the service changes between what it does and what it did before its
+// answers were proved: it set owner, time-out and role, and looked at nothing that came back. Other signals would end it.
 import { type BoundStatement, Settings } from '../src/isolation/settings.ts'
 
 const { inFront } = Settings.prototype
