@@ -86,6 +86,22 @@ t.test('no function in the schema of the login stands in for PostgreSQL’s', as
   )
 })
 
+t.test(
+  'a schema may be renamed under open connections',
+  { skip: !TEST_DATABASE_URL || CITUS !== undefined },
+  async (t) => {
+    const db = await openDatabase(t)
+    const asLogin = (text: string) => db.asLogin((login) => sql.raw(text).execute(login))
+    await asLogin(`do $$ begin
+    execute format('alter database %I set search_path = app, public', current_database());
+  end $$`)
+    const ada = new Tasks(await scopeOf(db, 'ada'))
+    const { id } = await ada.create({ title: 'hers' })
+    await asLogin('alter schema public rename to app')
+    t.match(await ada.find(id), { title: 'hers' })
+  },
+)
+
 t.test('a scope leaves nothing behind on its connection', async (t) => {
   const db = await openDatabase(t, { poolMax: 1 })
   const [ada, bob] = [await scopeOf(db, 'ada'), await scopeOf(db, 'bob')]
