@@ -2,6 +2,7 @@ import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promi
 import pLimit from 'p-limit'
 import { ScopedStatement, type Statement, type UserScope } from './isolation/index.ts'
 import { unavailable } from './problem.ts'
+import { Queues } from './queues.ts'
 
 // To parse and write a thousand rows takes this process some milliseconds, in which it does nothing else.
 const LARGE = 100
@@ -16,8 +17,8 @@ const USERS = 200
 const REST_MS = 50
 
 const turns = pLimit(AT_ONCE)
-// The last large one of each user: the next one queues up behind it.
-const lastOf = new Map<string | undefined, Promise<void>>()
+// The large ones of each user.
+const queues = new Queues<string | undefined>()
 // How many small ones were asked for.
 let small = 0
 
@@ -40,8 +41,7 @@ export async function readPage<Values, Row>(
     return scope.all(statement, values)
   }
   const user = ScopedStatement.ownerOf(scope.bind(statement, values))
-  const before = lastOf.get(user)
-  if (!before && lastOf.size >= USERS && patience < Infinity) throw busy()
+  if (!queues.has(user) && queues.size >= USERS && patience < Infinity) throw busy()
   return new Promise((resolve, reject) => {
     let isRefused = false
     const refuse = () => {
@@ -64,12 +64,7 @@ export async function readPage<Values, Row>(
       await nextTurn() // it is written by then
       if (small > smallBefore) await sleep(Math.min(performance.eventLoopUtilization(start).active, REST_MS))
     }
-    const last = Promise.resolve(before)
-      .then(() => turns(turn))
-      .finally(() => {
-        if (lastOf.get(user) === last) lastOf.delete(user)
-      })
-    lastOf.set(user, last)
+    void queues.run(user, () => turns(turn))
   })
 }
 

@@ -25,6 +25,7 @@ export class Backlog {
     this.#served += 1
   }
 
+  /** Whether another one would wait in vain. */
   get isFull(): boolean {
     return this.#waiting >= this.#most
   }

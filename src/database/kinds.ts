@@ -86,11 +86,6 @@ export class Kind {
     return this.connections.length >= this.#limits.most
   }
 
-  /** Whether another one would wait in vain. */
-  get isOverloaded(): boolean {
-    return this.backlog.isFull
-  }
-
   get load(): Load {
     let underWay = 0
     for (const { batches } of this.connections) underWay += batches.length

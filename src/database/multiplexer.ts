@@ -151,7 +151,7 @@ export class Multiplexer {
 
   /** Whether a batch that comes now would wait in vain for a connection. */
   isOverloaded(user: string, writes: boolean): boolean {
-    return this.#kindOf({ user, blocked: false, usual: this.#usual(writes) }).isOverloaded
+    return this.#kindOf({ user, blocked: false, usual: this.#usual(writes) }).backlog.isFull
   }
 
   get load(): Record<KindName, Load> {

@@ -48,7 +48,7 @@ export interface SettingsValues {
 }
 
 // All that is called has its schema in front: where more than one function fits, one in the schema of the login could
-// otherwise stand in for PostgreSQL's. With no schema to use, the path stays as it is, and no table is found.
+// otherwise stand in for PostgreSQL's. With no schema to use, the path stays that of the session.
 const SET_PATH = `pg_catalog.set_config('search_path', pg_catalog.textcat(pg_catalog.quote_ident(pg_catalog.current_schema()), ', pg_temp'), true) is not null`
 
 type Text = Pick<BoundStatement, 'name' | 'sql'>
@@ -86,7 +86,7 @@ export interface SettingsOptions {
  */
 export class Settings {
   readonly #columns: readonly string[]
-  /** Owner and nonce, as SQL names. */
+  /** The settings of the owner columns, as SQL names. */
   readonly #names: readonly string[]
   readonly #role: string
   /** By `variant()`. */
@@ -173,7 +173,6 @@ export class Settings {
 
   /** Reads the settings again after the statement: if they are the same, it ran in the same transaction. */
   behind({ expected }: BoundStatement, rls: boolean): BoundStatement {
-    const { name, sql } = this.#read[rls ? 'rls' : 'plain']
-    return { name, sql, parameters: [], ...(expected !== undefined && { expected }) }
+    return { ...this.#read[rls ? 'rls' : 'plain'], parameters: [], expected }
   }
 }

@@ -21,23 +21,24 @@ const TYPES = ['jwt', 'at+jwt', 'application/at+jwt']
  * @throws HttpProblem 401
  */
 export function readCredential(values: readonly string[], advice = SEND_JWT): string {
-  /** @param actual never a part of it: whatever stands there may be a secret */
-  const header = (actual: string, first = ''): Reason => ({
-    rule: 'credential',
-    what: 'The Authorization header',
-    actual,
-    expected: 'the word Bearer, a space and one token',
-    advice: first + advice,
-  })
-  if (values.length > 1) throw invalidToken(header('sent more than once'))
+  if (values.length > 1) throw invalidToken(header('sent more than once', advice))
   const [scheme = '', ...rest] = (values[0] ?? '').split(' ').filter(Boolean)
-  if (scheme === '') throw missingToken(header('missing', 'Cookies are not looked at. '))
+  if (scheme === '') throw missingToken(header('missing', `Cookies are not looked at. ${advice}`))
   if (scheme.toLowerCase() !== 'bearer')
-    throw missingToken(header(rest.length === 0 ? 'one word without a scheme' : 'of another scheme'))
-  if (rest.length === 0) throw missingToken(header('a scheme without a token'))
-  if (rest.length > 1) throw invalidToken(header(kindOf(rest.join(' ')) ?? 'more than one token'))
+    throw missingToken(header(rest.length === 0 ? 'one word without a scheme' : 'of another scheme', advice))
+  if (rest.length === 0) throw missingToken(header('a scheme without a token', advice))
+  if (rest.length > 1) throw invalidToken(header(kindOf(rest.join(' ')) ?? 'more than one token', advice))
   return rest[0] as string
 }
+
+/** @param actual never a part of it: whatever stands there may be a secret */
+const header = (actual: string, advice: string): Reason => ({
+  rule: 'credential',
+  what: 'The Authorization header',
+  actual,
+  expected: 'the word Bearer, a space and one token',
+  advice,
+})
 
 /**
  * Splits a token and refuses every form that is not plainly a signed JWT (RFC 7515, 7519, 8725), before any key is
