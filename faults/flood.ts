@@ -1,19 +1,28 @@
 // Clients in a thread of their own, so that what they read does not delay the requests that are timed.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads'
-import { type Answer, call, keepAlive, type Times, timesOf } from './clients.ts'
+import { type Answer, type Call, call, keepAlive, type Times, timesOf } from './clients.ts'
 
 export interface Flood {
   url: string
-  path: string
   /** Of each client in turn. */
-  tokens: readonly string[]
+  calls: readonly Call[]
   clients: number
   seconds: number
+  /** Whether a client that is told to wait does so. Default true. */
+  patient?: boolean
 }
 
-/** Sends the same request again and again. A client that is told to wait waits. */
-export async function flood(flood: Flood): Promise<Times> {
+export interface Flooded extends Times {
+  /** Milliseconds that one took at most, however it was answered. */
+  longest: number
+}
+
+/**
+ * Each client sends the same request again and again.
+ * @returns the times of those that were answered with 200, and the kinds of all
+ */
+export async function flood(flood: Flood): Promise<Flooded> {
   const worker = new Worker(new URL(import.meta.url), { workerData: flood })
   return new Promise((resolve, reject) => {
     worker.once('message', resolve)
@@ -23,19 +32,20 @@ export async function flood(flood: Flood): Promise<Times> {
 
 if (!isMainThread) parentPort?.postMessage(await run(workerData), [])
 
-async function run({ url, path, tokens, clients, seconds }: Flood): Promise<Times> {
+async function run({ url, calls, clients, seconds, patient = true }: Flood): Promise<Flooded> {
   const end = performance.now() + seconds * 1000
   const agent = keepAlive()
   const answers: Answer[] = []
   await Promise.all(
     Array.from({ length: clients }, async (_, i) => {
       while (performance.now() < end) {
-        const answer = await call(url, { path, token: tokens[i % tokens.length], agent })
+        const answer = await call(url, { ...(calls[i % calls.length] as Call), agent })
         answers.push({ ...answer, body: '' })
-        await sleep(Number(answer.headers['retry-after'] ?? 0) * 1000)
+        if (patient) await sleep(Number(answer.headers['retry-after'] ?? 0) * 1000)
       }
     }),
   )
   agent.destroy()
-  return { ...timesOf(answers.filter(({ status }) => status === 200)), kinds: timesOf(answers).kinds }
+  const { kinds, max: longest } = timesOf(answers)
+  return { ...timesOf(answers.filter(({ status }) => status === 200)), kinds, longest }
 }

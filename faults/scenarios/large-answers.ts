@@ -20,7 +20,8 @@ export default {
     const figures: string[] = []
     let ok = true
     async function during(name: string, clients: number, path: string, tokens: string[]): Promise<void> {
-      const flooding = flood({ url: service.url, path, tokens, clients, seconds: SECONDS })
+      const calls = tokens.map((token) => ({ path, token }))
+      const flooding = flood({ url: service.url, calls, clients, seconds: SECONDS })
       const { p99, failed } = await watch(service.url, others, { seconds: SECONDS })
       const { p50, kinds } = await flooding
       figures.push(

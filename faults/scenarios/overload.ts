@@ -25,8 +25,7 @@ export default {
     const { rate, ...listed } = await overload(near, lists, others, async () => {
       const { count } = await flood({
         url: near.url,
-        path: '/todos?limit=1000',
-        tokens: crowd,
+        calls: lists,
         clients: 32,
         seconds: 5,
       })

@@ -99,12 +99,6 @@ const HOST_TIMEOUT_MS = 1_000
 const STATEMENT_TIMEOUT_MS = 5_000
 // How much longer to wait for a server that should have cancelled a statement itself, but does not answer at all.
 const ANSWER_TIMEOUT_MS = 500
-// A write that waits for a lock for longer is run again, and then waits: see multiplexer.ts for where. Meanwhile it holds
-// up what was sent behind it.
-const LOCK_TIMEOUT_MS = 20
-// For a second after one did. A hundred of them, each with the longer time, would hold up all others for long.
-const SHORT_LOCK_TIMEOUT_MS = 5
-const LOCKS_KEPT_MS = 1_000
 // A batch that lost its connection is run again if that happened within this time, and after a pause, by when the other
 // connections that broke with it are known to be broken.
 const REPEAT_WITHIN_MS = 1_000
@@ -177,7 +171,6 @@ export async function connect({
   const send = sender({ statementTimeout, rls, prepare, isCitus })
   let writesHang = false
   let interrupted = false
-  let locksUntil = 0
   let foreignAnswers = 0
 
   async function run(
@@ -214,9 +207,8 @@ export async function connect({
       if (spent >= statementTimeout) throw new Error('timeout exceeded before it could be sent')
       let lockTimeout: number | undefined
       try {
-        const rows = await multiplexer.run({ writes, user, spent, blocked }, (client, waited, mayWait) => {
-          const patience = performance.now() < locksUntil ? SHORT_LOCK_TIMEOUT_MS : LOCK_TIMEOUT_MS
-          lockTimeout = writes && !mayWait ? patience : undefined
+        const rows = await multiplexer.run({ writes, user, spent, blocked }, (client, waited, patience) => {
+          lockTimeout = writes ? patience : undefined
           return send(client, statements, { sealed, waited, lockTimeout, onWrite })
         })
         if (writes) writesHang = false
@@ -224,7 +216,6 @@ export async function connect({
       } catch (error) {
         if (lockTimeout !== undefined && isLockTimeout(error) && !interrupted) {
           written = false // and rolled back
-          locksUntil = performance.now() + LOCKS_KEPT_MS
           continue
         }
         if (error instanceof ForeignAnswerError) foreignAnswers += 1

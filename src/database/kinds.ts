@@ -67,6 +67,8 @@ interface Limits {
   slowShare: number
   /** The most connections. */
   most: number
+  /** Whether the other kinds always leave it one. */
+  keepsOne: boolean
 }
 
 // Lists of a few, not sets and maps: those make new tables as they grow and shrink, several times for each request.
@@ -84,6 +86,16 @@ export class Kind {
 
   get isFull(): boolean {
     return this.connections.length >= this.#limits.most
+  }
+
+  /** Whether some wait, and no connection carries any. */
+  get isStarved(): boolean {
+    return this.connections.length === 0 && this.waiting.size > 0
+  }
+
+  /** Whether a connection is to be left to it. */
+  get isOwed(): boolean {
+    return this.isStarved || (this.#limits.keepsOne && this.connections.length === 0)
   }
 
   get load(): Load {
@@ -109,13 +121,14 @@ export class Kind {
     return theirs >= share || (isOneSlow && theirs >= slowShare)
   }
 
-  /** The first connection with few batches; if there is none, the one with the fewest that has room. */
-  find(batch: Batch, now: number): { few?: Connection; fewest?: Connection } {
+  /** The first connection but one with few batches; if there is none, the one with the fewest that has room. */
+  find(batch: Batch, now: number, except: Connection | undefined): { few?: Connection; fewest?: Connection } {
     const { spreadAt, capacity } = this.#limits
     let fewest: Connection | undefined
     for (const connection of this.connections) {
       const { batches } = connection
-      if (batches.length >= capacity || isSilent(connection, now) || isSlow(batches[0], now)) continue
+      if (connection === except || batches.length >= capacity) continue
+      if (isSilent(connection, now) || isSlow(batches[0], now)) continue
       if (batches.length < spreadAt && !hasMany(batches, batch)) return { few: connection }
       if (!fewest || batches.length < fewest.batches.length) fewest = connection
     }

@@ -20,12 +20,15 @@ import { SlowUsers } from './slow-users.ts'
 //       batches of a user gets no more of them as long as another can be opened.
 //   M5  Waiting batches are served in order of arrival, but for those that M4 holds back, as soon as a connection of
 //       their kind has room. When one has got the lock that it waited for, others that wait for one are writes again.
-//   M6  However many connections of one kind are slow, each other kind can get one. With fewer connections than FEW
-//       slow ones are no kind of their own, and with one there is one kind.
+//   M6  Reads and writes leave each other one connection. A kind that has none, while some of it wait, gets the next one
+//       that there is: if none could be opened, another kind gives one up, on which nothing more is sent. With fewer
+//       connections than FEW slow ones are no kind of their own, and with one there is one kind.
 //   M7  Every batch ends by its deadline, which counts from when it arrived: one that waits, for room or until its
 //       connection is made, is refused, and a connection whose oldest batch is past its own is cut. It waits for room for
 //       half of that time at most, unless its kind has slowed down since it came: isOverloaded() says when to send no more.
 //       Of those that are known to wait for a lock, no more than MOST do.
+//   M10 What others are sent behind, or while locks are known, waits for a lock for LOCK_MS at most, and the first on a
+//       connection for LOCK_ALONE_MS. Whoever was not given it by then comes again, as one that waits for a lock.
 //   M8  A connection that is broken or cut never returns to the pool; its batches fail.
 //   M9  Once a session has refused to write, or another host is the one to use, no batch is written to the connections of
 //       before. What is under way on them may end, and then they are closed.
@@ -44,6 +47,10 @@ const FEW = 8
 // While no batch is answered for as long, somebody should look whether the host is still there: one that
 // was switched off does not even close its connections.
 const DOUBT_MS = 1_000
+const LOCK_ALONE_MS = 20
+const LOCK_MS = 2
+// How long one that was not given its lock in time says that there are locks.
+const LOCKS_KEPT_MS = 1_000
 // Batches that try again when one has got its lock.
 const UNBLOCKED = 4
 
@@ -63,6 +70,9 @@ export class Multiplexer {
   readonly #onDoubt: () => void
   /** When the last answer came, or somebody was asked to look. */
   #heard = 0
+  #locksUntil = 0
+  /** Nothing more is sent on it, so that another kind gets one. */
+  #givenUp: Connection | undefined
   readonly #watch: NodeJS.Timeout
 
   /**
@@ -79,13 +89,13 @@ export class Multiplexer {
     this.#max = max
     const half = Math.max(Math.floor(max / 2), 1)
     const quarter = Math.max(Math.floor(max / 4), 1)
-    const limits = { share: Infinity, slowShare: quarter, most: max }
+    const limits = { share: Infinity, slowShare: quarter, most: max, keepsOne: true }
     // Many reads on one connection share system calls and wake-ups of PostgreSQL, which cost more than most statements.
     this.#reads = new Kind({ ...limits, spreadAt: 64, capacity: 64 })
-    // A write can be blocked by another's lock, and waits for the disk at its commit, where several share one flush.
-    this.#writes = new Kind({ ...limits, spreadAt: 1, capacity: 4, share: half })
+    // Writes wait for the disk at their commit, where those of several connections share one flush.
+    this.#writes = new Kind({ ...limits, spreadAt: 1, capacity: 8, share: half })
     // A slow statement takes a core of the database.
-    const alone = { ...limits, spreadAt: 1, capacity: 1 }
+    const alone = { ...limits, spreadAt: 1, capacity: 1, keepsOne: false }
     this.#slow = new Kind({ ...alone, share: 1, most: half })
     this.#blocked = new Kind({ ...alone, share: Math.max(Math.floor(max / 8), 1), most: quarter })
     const kinds = [this.#reads, this.#writes, this.#slow, this.#blocked]
@@ -99,15 +109,17 @@ export class Multiplexer {
    * @param spent milliseconds since the batch arrived
    * @param blocked whether it is known to wait for a lock
    * @param send must send all its queries before its first await; otherwise two batches interleave on the wire.
-   *   `waited` is the time in milliseconds since the batch arrived; `blocked` is false where it holds up others
+   *   `waited` is the time in milliseconds since the batch arrived; `patience` are those for which it may wait for a lock,
+   *   undefined if for all of its time
    * @throws OverloadedError if it is blocked, and as many as may wait for locks do
    */
   async run<T>(
     { writes, user, spent, blocked }: Pick<Batch, 'user' | 'blocked'> & { writes: boolean; spent: number },
-    send: (client: pg.PoolClient, waited: number, blocked: boolean) => Promise<T>,
+    send: (client: pg.PoolClient, waited: number, patience: number | undefined) => Promise<T>,
   ): Promise<T> {
     if (blocked && this.#blocked.waiting.size >= MOST) throw new OverloadedError()
     const now = performance.now()
+    if (blocked) this.#locksUntil = now + LOCKS_KEPT_MS
     const usual = this.#usual(writes)
     const arrived = now - spent
     const batch: Batch = {
@@ -127,7 +139,8 @@ export class Multiplexer {
     const connection = (isHeldBack ? undefined : this.#take(kind, batch)) ?? (await this.#wait(kind, batch))
     try {
       const client = connection.client ?? (await connected(connection, batch))
-      const result = await send(client, performance.now() - batch.arrived, batch.blocked)
+      const sent = performance.now()
+      const result = await send(client, sent - batch.arrived, this.#patience(batch, sent))
       this.#record(connection, batch)
       if (batch.wasBlocked) this.#unblock()
       return result
@@ -180,9 +193,15 @@ export class Multiplexer {
     remove(batches, batch)
     kind.backlog.served()
     connection.answered = performance.now()
+    if (kind.connections.length > 1 && this.#kinds.some(({ isStarved }) => isStarved)) {
+      this.#givenUp ??= connection
+    }
     if (batches.length === 0 && this.#leaving.delete(connection)) release(connection, true)
     this.#admit(kind)
-    if (batches.length === 0 && remove(kind.connections, connection)) release(connection)
+    if (batches.length === 0) {
+      if (this.#givenUp === connection) this.#givenUp = undefined
+      if (remove(kind.connections, connection)) release(connection)
+    }
     for (const other of this.#kinds) if (other !== kind) this.#admit(other)
   }
 
@@ -216,10 +235,15 @@ export class Multiplexer {
     return this.#slowUsers.has(user) ? this.#slow : usual
   }
 
+  #patience({ blocked, alone }: Batch, now: number): number | undefined {
+    if (blocked) return undefined
+    return alone && now > this.#locksUntil ? LOCK_ALONE_MS : LOCK_MS
+  }
+
   /** Takes the first connection with few batches, else a new one, else the one with the fewest, if it has room. */
   #take(kind: Kind, batch: Batch): Connection | undefined {
     const now = performance.now()
-    const { few, fewest } = kind.find(batch, now)
+    const { few, fewest } = kind.find(batch, now, this.#givenUp)
     const connection = few ?? this.#open(kind) ?? fewest
     if (!connection) return undefined
     batch.sent = now
@@ -231,7 +255,8 @@ export class Multiplexer {
 
   #open(kind: Kind): Connection | undefined {
     let open = 0
-    for (const other of this.#kinds) open += other.connections.length || (other === kind ? 0 : 1)
+    for (const other of this.#kinds)
+      open += other.connections.length || (other !== kind && other.isOwed ? 1 : 0)
     if (open >= this.#max || kind.isFull) return undefined
     const connecting = this.#pool.connect()
     const connection: Connection = {
