@@ -1,5 +1,6 @@
 import type pg from 'pg'
 import { Backlog } from './backlog.ts'
+import { LowerQuartile } from './lower-quartile.ts'
 
 // What the multiplexer (M1 to M9 there) tells apart: kinds of batches, the connections that carry them, and what each
 // user has under way.
@@ -7,6 +8,8 @@ import { Backlog } from './backlog.ts'
 // Most batches take far less. What is sent behind one that takes longer would wait for it.
 const SILENT_MS = 20
 const SLOW_MS = 100
+// More batches than one process sends in a millisecond.
+const MOST_PER_MS = 5
 // Batches of one user on a connection before another is opened for the next.
 const MANY = 4
 
@@ -61,6 +64,8 @@ interface Limits {
   spreadAt: number
   /** The most batches on one connection. */
   capacity: number
+  /** The fewest connections that may be enough: see `pace`. */
+  enough: number
   /** The most batches of one user. */
   share: number
   /** The most batches of one user while one of them is slow. */
@@ -78,6 +83,11 @@ export class Kind {
   /** Those that no connection has room for, or that their user's share has no room for. */
   readonly waiting = new Set<Batch>()
   readonly backlog = new Backlog()
+  /**
+   * Milliseconds between two answers on one connection. As many connections as it takes to have MOST_PER_MS of them are
+   * enough: while they have room no other is opened.
+   */
+  readonly pace = new LowerQuartile(1 / MOST_PER_MS)
   readonly #limits: Limits
 
   constructor(limits: Limits) {
@@ -121,18 +131,26 @@ export class Kind {
     return theirs >= share || (isOneSlow && theirs >= slowShare)
   }
 
-  /** The first connection but one with few batches; if there is none, the one with the fewest that has room. */
-  find(batch: Batch, now: number, except: Connection | undefined): { few?: Connection; fewest?: Connection } {
-    const { spreadAt, capacity } = this.#limits
+  /**
+   * The connection to take, but for one: the first with few batches, or, of enough, the one with the fewest. If there is
+   * none, and no other can be opened, the one with the fewest is better than to wait.
+   */
+  find(
+    batch: Batch,
+    now: number,
+    except: Connection | undefined,
+  ): { best?: Connection; fewest?: Connection } {
+    const { spreadAt, capacity, enough } = this.#limits
     let fewest: Connection | undefined
     for (const connection of this.connections) {
       const { batches } = connection
       if (connection === except || batches.length >= capacity) continue
       if (isSilent(connection, now) || isSlow(batches[0], now)) continue
-      if (batches.length < spreadAt && !hasMany(batches, batch)) return { few: connection }
+      if (batches.length < spreadAt && !hasMany(batches, batch)) return { best: connection }
       if (!fewest || batches.length < fewest.batches.length) fewest = connection
     }
-    return { fewest }
+    const isEnough = this.connections.length >= Math.max(enough, this.pace.value * MOST_PER_MS)
+    return { best: isEnough ? fewest : undefined, fewest }
   }
 
   putFirst(batch: Batch): void {
@@ -150,7 +168,9 @@ export class Kind {
 /** Whether several are the user's: whoever comes behind them waits for all, if they are slow. */
 function hasMany(batches: readonly Batch[], { user }: Batch): boolean {
   if (user === undefined || batches.length < MANY) return false
-  return batches.filter((batch) => batch.user === user).length >= MANY
+  let theirs = 0
+  for (const batch of batches) if (batch.user === user) theirs += 1
+  return theirs >= MANY
 }
 
 /** Whether nothing has come back for a while, although something was sent. */

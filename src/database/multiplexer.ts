@@ -89,11 +89,13 @@ export class Multiplexer {
     this.#max = max
     const half = Math.max(Math.floor(max / 2), 1)
     const quarter = Math.max(Math.floor(max / 4), 1)
-    const limits = { share: Infinity, slowShare: quarter, most: max, keepsOne: true }
+    const limits = { enough: Infinity, share: Infinity, slowShare: quarter, most: max, keepsOne: true }
     // Many reads on one connection share system calls and wake-ups of PostgreSQL, which cost more than most statements.
     this.#reads = new Kind({ ...limits, spreadAt: 64, capacity: 64 })
-    // Writes wait for the disk at their commit, where those of several connections share one flush.
-    this.#writes = new Kind({ ...limits, spreadAt: 1, capacity: 8, share: half })
+    // Writes wait for the disk at their commit, where those of several connections share one flush. On more of them than
+    // that takes, PostgreSQL's processes keep each other waiting.
+    const enough = max < FEW ? max : Math.ceil(max / 3)
+    this.#writes = new Kind({ ...limits, spreadAt: 1, capacity: 16, enough, share: half })
     // A slow statement takes a core of the database.
     const alone = { ...limits, spreadAt: 1, capacity: 1, keepsOne: false }
     this.#slow = new Kind({ ...alone, share: 1, most: half })
@@ -205,10 +207,12 @@ export class Multiplexer {
     for (const other of this.#kinds) if (other !== kind) this.#admit(other)
   }
 
-  #record({ answered }: Connection, { user, sent = 0, alone, quickBefore }: Batch): void {
+  #record({ kind, answered }: Connection, { user, sent = 0, alone, quickBefore }: Batch): void {
     const now = performance.now()
+    const ms = now - Math.max(sent, answered)
     this.#heard = now
-    this.#slowUsers.record(user, { ms: now - Math.max(sent, answered), alone, quickBefore, now })
+    if (!alone) kind.pace.add(ms)
+    this.#slowUsers.record(user, { ms, alone, quickBefore, now })
   }
 
   /**
@@ -240,11 +244,11 @@ export class Multiplexer {
     return alone && now > this.#locksUntil ? LOCK_ALONE_MS : LOCK_MS
   }
 
-  /** Takes the first connection with few batches, else a new one, else the one with the fewest, if it has room. */
+  /** Takes the best connection, else a new one, else the one with the fewest batches, if it has room. */
   #take(kind: Kind, batch: Batch): Connection | undefined {
     const now = performance.now()
-    const { few, fewest } = kind.find(batch, now, this.#givenUp)
-    const connection = few ?? this.#open(kind) ?? fewest
+    const { best, fewest } = kind.find(batch, now, this.#givenUp)
+    const connection = best ?? this.#open(kind) ?? fewest
     if (!connection) return undefined
     batch.sent = now
     batch.alone = connection.batches.length === 0

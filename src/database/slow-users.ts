@@ -1,3 +1,5 @@
+import { LowerQuartile } from './lower-quartile.ts'
+
 // Which users take much longer than is usual: their rows are locked, or they have very many. Only affects scheduling,
 // never correctness.
 
@@ -5,9 +7,6 @@ const SLOW_MS = 100
 // On a distant or an overloaded database everybody takes long, and nobody is to blame.
 const TIMES_USUAL = 10
 const KEPT_MS = 5_000
-// Steps towards a new time. Where three of four times are longer, those up and those down are equal: the lower quartile.
-const UP = 1.02
-const DOWN = UP ** -3
 
 /** How long a batch took. */
 export interface Taken {
@@ -26,8 +25,8 @@ export interface Taken {
  * one that waited for a lock in vain.
  */
 export class SlowUsers {
-  /** Milliseconds: the lower quartile of the latest times of batches that were alone on their connection. */
-  #usual = SLOW_MS
+  /** Milliseconds that batches take that are alone on their connection. */
+  readonly #usual = new LowerQuartile(SLOW_MS)
   /** Until when each of them counts as slow, first the one with the least time left. */
   readonly #until = new Map<string, number>()
   /** Batches that did not take long. A database that stands still for a moment has none meanwhile. */
@@ -35,8 +34,8 @@ export class SlowUsers {
 
   /** @param user undefined if nobody in particular */
   record(user: string | undefined, { ms, alone, quickBefore, now }: Taken): void {
-    const isQuick = ms < SLOW_MS || ms < TIMES_USUAL * this.#usual
-    if (alone) this.#usual *= ms > this.#usual ? UP : DOWN
+    const isQuick = ms < SLOW_MS || ms < TIMES_USUAL * this.#usual.value
+    if (alone) this.#usual.add(ms)
     if (isQuick) this.quick += 1
     else if (this.quick > quickBefore) this.add(user, now)
   }

@@ -1,6 +1,7 @@
 import { connect } from 'node:net'
-import { setTimeout as sleep } from 'node:timers/promises'
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import Fastify, { type FastifyRequest } from 'fastify'
+import type pg from 'pg'
 import t, { type Test } from 'tap'
 import concurrency from '../../plugins/concurrency.ts'
 import { Backlog } from '../../src/database/backlog.ts'
@@ -258,7 +259,7 @@ t.test('at most 2,000 batches of a kind should wait for a connection', async (t)
   const run = (count: number, blocked?: boolean) => times(count, (i) => void runOne(`user-${i}`, blocked))
   const measured = () => sleep(150)
   for (let i = 0; i < 3000; i++) void runOne('eve')
-  run(7 * 8 - 4 + 1991) // a connection is left to the reads; eve has four batches under way, and eight count
+  run(7 * 16 - 4 + 1991) // a connection is left to the reads; eve has four batches under way, and eight count
   await measured()
   t.equal(multiplexer.isOverloaded('ada', true), false, 'one more may')
   run(1)
@@ -267,6 +268,55 @@ t.test('at most 2,000 batches of a kind should wait for a connection', async (t)
   t.equal(multiplexer.isOverloaded('ada', false), false, 'those of another kind may')
   run(2000, true)
   await t.rejects(runOne('ada', true), OverloadedError, 'as many may wait for a lock')
+})
+
+/** A multiplexer of eight connections, which answer one write after the other, and many who write. */
+function startWriting(t: Test, answerOne: () => Promise<unknown>, count: number) {
+  const connect = async () => {
+    let last: Promise<unknown> = Promise.resolve()
+    return { release() {}, answer: () => (last = last.then(answerOne)) } as unknown as pg.PoolClient
+  }
+  const answer = (client: pg.PoolClient) => (client as unknown as { answer(): Promise<unknown> }).answer()
+  const multiplexer = new Multiplexer({ connect, leave: () => {}, onLeave: () => {} }, 8, 60_000)
+  t.teardown(() => multiplexer.close())
+  const run = (user: string, blocked = false) =>
+    multiplexer.run({ writes: true, user, spent: 0, blocked }, answer)
+  const progress = { answered: 0, ended: false }
+  const writers = times(count, async (i) => {
+    for (; !progress.ended; progress.answered += 1) await run(`user-${i}`)
+  })
+  return {
+    multiplexer,
+    run,
+    hundred: async () => {
+      const after = progress.answered + 100
+      while (progress.answered < after) await sleep(1)
+    },
+    end: () => {
+      progress.ended = true
+      return Promise.all(writers)
+    },
+  }
+}
+
+t.test('writes use as many connections as the disk can use', async (t) => {
+  const fast = startWriting(t, nextTurn, 40)
+  await fast.hundred()
+  t.equal(fast.multiplexer.load.writes.connections, 3, 'a third, where they are answered at once')
+  await fast.end()
+  const slow = startWriting(t, () => sleep(3), 40)
+  while (slow.multiplexer.load.writes.connections < 7) await slow.hundred()
+  t.pass('else all but the one that is left to the reads')
+  await slow.end()
+})
+
+t.test('where writes use all connections, one that waits for a lock gets the next', async (t) => {
+  const { multiplexer, run, end } = startWriting(t, () => sleep(3), 200)
+  while (multiplexer.load.writes.connections < 7) await sleep(1)
+  t.ok(multiplexer.load.writes.waiting > 0)
+  await run('ada', true)
+  t.ok(multiplexer.load.writes.underWay > 0, 'while they go on')
+  await end()
 })
 
 t.test('no more wait than can be served in time', async (t) => {

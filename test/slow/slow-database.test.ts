@@ -213,31 +213,42 @@ t.test('many users with blocked writes leave connections to the others', { skip 
   t.same(new Set(await Promise.all(toggles)), new Set([200]), 'a lock that ends in time fails nobody')
 })
 
-t.test('once a write waits for a lock, others are given less time for theirs', { skip }, async (t) => {
-  const url = await migratedUrl()
-  const database = await connect({ url })
-  t.teardown(() => database.close())
-  const locker = new pg.Client({ connectionString: url })
-  await locker.connect()
-  t.teardown(() => locker.end())
-  await locker.query(`create function note() returns trigger language plpgsql as
+t.test(
+  'once a write waits for a lock, or behind another write, it is given less time',
+  { skip },
+  async (t) => {
+    const url = await migratedUrl()
+    const database = await connect({ url })
+    t.teardown(() => database.close())
+    const locker = new pg.Client({ connectionString: url })
+    await locker.connect()
+    t.teardown(() => locker.end())
+    await locker.query(`create function note() returns trigger language plpgsql as
     $$ begin new.title = current_setting('lock_timeout'); return new; end $$;
     create trigger note before insert on tasks for each row execute function note()`)
-  const [ann, someone] = [
-    new Tasks(await scopeOf(database, 'ann')),
-    new Tasks(await scopeOf(database, 'someone')),
-  ]
-  const { id, title } = await ann.create({ title: 'x' })
-  t.equal(title, '20ms')
-  await locker.query('begin; select from tasks for update')
-  const toggled = ann.toggle(id)
-  while (database.state().kinds.blocked.underWay === 0) await sleep(1)
-  t.equal((await someone.create({ title: 'x' })).title, '5ms')
-  await locker.query('rollback')
-  await toggled
-  await sleep(1000)
-  t.equal((await someone.create({ title: 'x' })).title, '20ms', 'for a second')
-})
+    const [ann, someone] = [
+      new Tasks(await scopeOf(database, 'ann')),
+      new Tasks(await scopeOf(database, 'someone')),
+    ]
+    const { id, title } = await ann.create({ title: 'x' })
+    t.equal(title, '20ms')
+    const titles = await Promise.all(
+      Array.from({ length: 40 }, async (_, i) => {
+        const user = new Tasks(await scopeOf(database, `user-${i}`))
+        return (await user.create({ title: 'x' })).title
+      }),
+    )
+    t.same(new Set(titles), new Set(['20ms', '2ms']), 'those behind others')
+    await locker.query('begin; select from tasks for update')
+    const toggled = ann.toggle(id)
+    while (database.state().kinds.blocked.underWay === 0) await sleep(1)
+    t.equal((await someone.create({ title: 'x' })).title, '2ms')
+    await locker.query('rollback')
+    await toggled
+    await sleep(1000)
+    t.equal((await someone.create({ title: 'x' })).title, '20ms', 'for a second')
+  },
+)
 
 t.test('writes that waited for the lock of a table go on together when it ends', { skip }, async (t) => {
   const url = await migratedUrl()
