@@ -7,6 +7,8 @@ import { Queues } from './queues.ts'
 // To parse and write a thousand rows takes this process some milliseconds, in which it does nothing else.
 const LARGE = 100
 const AT_ONCE = 2
+// Two at once keep this process and PostgreSQL busy together. For as long after a small one was asked for, one runs.
+const SMALL_KEPT_MS = 1_000
 // One that takes longer waits for the database, and meanwhile keeps this process from nothing.
 const TURN_MS = 1_000
 const PATIENCE_MS = 2_500 // with what it may have waited before, less than DATABASE_TIMEOUT and a second
@@ -19,8 +21,8 @@ const REST_MS = 50
 const turns = pLimit(AT_ONCE)
 // The large ones of each user.
 const queues = new Queues<string | undefined>()
-// How many small ones were asked for.
-let small = 0
+// When a small one was last asked for.
+let smallAt = -Infinity
 
 /**
  * Reads a page of rows: a small one at once, a large one in its turn. The users with large ones take turns, so that the
@@ -37,7 +39,7 @@ export async function readPage<Values, Row>(
   patience = PATIENCE_MS,
 ): Promise<Row[]> {
   if (limit <= LARGE) {
-    small += 1
+    smallAt = performance.now()
     return scope.all(statement, values)
   }
   const user = ScopedStatement.ownerOf(scope.bind(statement, values))
@@ -53,8 +55,8 @@ export async function readPage<Values, Row>(
     const turn = async () => {
       if (isRefused) return
       clearTimeout(refusal)
-      const smallBefore = small
-      const start = performance.eventLoopUtilization()
+      const start = performance.now()
+      const before = performance.eventLoopUtilization()
       const rows = scope.all(statement, values)
       resolve(rows)
       const taken = new AbortController()
@@ -62,7 +64,8 @@ export async function readPage<Values, Row>(
       await Promise.race([Promise.allSettled([rows]), late])
       taken.abort()
       await nextTurn() // it is written by then
-      if (small > smallBefore) await sleep(Math.min(performance.eventLoopUtilization(start).active, REST_MS))
+      turns.concurrency = performance.now() > smallAt + SMALL_KEPT_MS ? AT_ONCE : 1
+      if (smallAt > start) await sleep(Math.min(performance.eventLoopUtilization(before).active, REST_MS))
     }
     void queues.run(user, () => turns(turn))
   })
