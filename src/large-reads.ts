@@ -6,11 +6,11 @@ import { Queues } from './queues.ts'
 
 // To parse and write a thousand rows takes this process some milliseconds, in which it does nothing else.
 const LARGE = 100
+// While this process writes one, PostgreSQL reads another. For a while after a small one was asked for, one is enough.
 const AT_ONCE = 2
-// Two at once keep this process and PostgreSQL busy together. For as long after a small one was asked for, one runs.
 const SMALL_KEPT_MS = 1_000
 // One that takes longer waits for the database, and meanwhile keeps this process from nothing.
-const TURN_MS = 1_000
+const TURN_MS = 500
 const PATIENCE_MS = 2_500 // with what it may have waited before, less than DATABASE_TIMEOUT and a second
 // Of more users than these the last one would not have its turn by then.
 const USERS = 200
@@ -19,6 +19,7 @@ const USERS = 200
 const REST_MS = 50
 
 const turns = pLimit(AT_ONCE)
+const adjust = () => (turns.concurrency = performance.now() > smallAt + SMALL_KEPT_MS ? AT_ONCE : 1)
 // The large ones of each user.
 const queues = new Queues<string | undefined>()
 // When a small one was last asked for.
@@ -43,6 +44,7 @@ export async function readPage<Values, Row>(
     return scope.all(statement, values)
   }
   const user = ScopedStatement.ownerOf(scope.bind(statement, values))
+  adjust()
   if (!queues.has(user) && queues.size >= USERS && patience < Infinity) throw busy()
   return new Promise((resolve, reject) => {
     let isRefused = false
@@ -64,7 +66,7 @@ export async function readPage<Values, Row>(
       await Promise.race([Promise.allSettled([rows]), late])
       taken.abort()
       await nextTurn() // it is written by then
-      turns.concurrency = performance.now() > smallAt + SMALL_KEPT_MS ? AT_ONCE : 1
+      adjust()
       if (smallAt > start) await sleep(Math.min(performance.eventLoopUtilization(before).active, REST_MS))
     }
     void queues.run(user, () => turns(turn))

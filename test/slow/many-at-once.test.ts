@@ -132,9 +132,13 @@ t.test('an answer that is read late lets no more run', async (t) => {
   t.same(new Set(statusesOf(await Promise.all([...second, ...third]))), new Set([200]), 'all are answered')
 })
 
+/** Until nobody has asked for a small list for a second. */
+const noSmallLists = () => sleep(1000)
+
 t.test('large lists take turns, small ones do not wait for them', async (t) => {
   const { app, gate, hold } = await start(t)
   const users = await Promise.all(times(5, () => identity()))
+  await noSmallLists()
   hold()
   const large = users.flatMap((user) => times(3, () => get(app, user, '/todos?limit=101')))
   await sleep(200)
@@ -144,12 +148,20 @@ t.test('large lists take turns, small ones do not wait for them', async (t) => {
   t.equal(gate.sent, 7, 'and every small one')
   gate.letGo()
   t.same(new Set(statusesOf(await Promise.all([...large, ...small]))), new Set([200]), 'all are answered')
+  hold()
+  const before = gate.sent
+  const later = users.map((user) => get(app, user, '/todos?limit=101'))
+  await sleep(200)
+  t.equal(gate.sent, before + 1, 'after small ones, one large one')
+  gate.letGo()
+  await Promise.all(later)
 })
 
 t.test('the large lists that a user has left behind hold up nobody else', async (t) => {
   const { app, gate, hold } = await start(t)
   const { port } = await serve(app)
   const [ada, bob] = [await identity(), await identity()]
+  await noSmallLists()
   hold()
   for (let i = 0; i < 6; i++) {
     const socket = connect(port, '127.0.0.1')
