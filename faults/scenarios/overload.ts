@@ -8,7 +8,7 @@ import type { Scenario, Tools } from '../tools.ts'
 const TIMES = 10
 const SECONDS = 15
 const USERS = 500
-const DISTANCE_MS = 50
+const DISTANCE_MS = 200
 
 export default {
   name: 'overload',

@@ -62,6 +62,19 @@ t.test('without any setup, it starts, answers and exits on SIGTERM', async (t) =
   await t.rejects(fetch(`${server.url}/health`), 'nothing answers any more')
 })
 
+t.test('nothing that runs only once is optimized', async (t) => {
+  // The optimizing compiler begins in the background, and takes memory from its first moment on.
+  const script = `
+    import { setTimeout } from 'node:timers/promises'
+    await import(${JSON.stringify(join(ROOT, 'src/app.ts'))})
+    await setTimeout(1500)
+    console.log(process.resourceUsage().maxRSS / 1024)`
+  const { stdout, stderr } = await run(t, ['--input-type=module', '-e', script], { NODE_OPTIONS: '' }).ended
+  t.equal(stderr, '', 'no flag is unknown')
+  const megabytes = Number(stdout)
+  t.ok(megabytes > 0 && megabytes < 300, `it takes ${megabytes.toFixed(0)} of 300 MB`)
+})
+
 t.test('the container runs what npm start runs', async (t) => {
   const command = /^CMD (\[.+\])$/m.exec(readFileSync(join(ROOT, 'Dockerfile'), 'utf8'))?.[1] ?? '[]'
   // Except run.js, which checks the version of Node.js and reads .env: the image has the right one and no .env.

@@ -1,8 +1,15 @@
+import { setFlagsFromString } from 'node:v8'
 import { loadModule, parseSync, scanSync } from 'libpg-query'
 import type { Node } from './equalities.ts'
 import { refuse, UnscopedStatementError } from './refusal.ts'
 
+// V8 would optimize the parser's largest functions, of which one takes two seconds and 500 MB, to save milliseconds. Those
+// that are first called here are not optimized: no function has the number 0.
+setFlagsFromString('--wasm-tier-up-filter=0')
 await loadModule()
+parseSync('select')
+scanSync('select')
+setFlagsFromString('--wasm-tier-up-filter=-1')
 
 /**
  * Reads one statement with PostgreSQL 18's own parser.
