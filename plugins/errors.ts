@@ -1,7 +1,9 @@
 import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
+import pLimit from 'p-limit'
 import type { Problem } from '../schemas/problem.ts'
 import { type Failure, toHttpProblem } from '../src/failures.ts'
 import { logRequest } from '../src/log.ts'
@@ -17,6 +19,8 @@ declare module 'fastify' {
 }
 
 const LINGER_MS = 1_000
+// A thousand slow clients that came at once are late at once: others have their turn in between.
+const turns = pLimit(4)
 
 const CLIENT_ERRORS: Record<string, HttpProblem> = {
   HPE_HEADER_OVERFLOW: new HttpProblem(
@@ -107,15 +111,26 @@ export function clientErrorHandler(
   error: Error & { code?: string },
   socket: Socket,
 ): void {
+  inTurn(() => refuse(this, error, socket))
+}
+
+function inTurn(act: () => void): void {
+  void turns(async () => {
+    act()
+    await nextTurn()
+  })
+}
+
+function refuse({ log }: FastifyInstance, error: Error & { code?: string }, socket: Socket): void {
   if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy()
   const problem =
     CLIENT_ERRORS[error.code ?? ''] ?? new HttpProblem(400, 'malformed_request', 'This is not HTTP.')
   const id = requestId({ headers: {} })
   const body = JSON.stringify(bodyOf(problem, id))
   const { statusCode: status, code } = problem
-  this.log.info({ request_id: id, status, code, reason: error.code }, 'request')
+  log.info({ request_id: id, status, code, reason: error.code }, 'request')
   // A client that keeps its half of the connection open would keep the socket for ever.
-  setTimeout(() => socket.destroy(), LINGER_MS).unref()
+  setTimeout(inTurn, LINGER_MS, () => socket.destroy()).unref()
   socket.end(
     [
       `HTTP/1.1 ${problem.statusCode} ${STATUS_CODES[problem.statusCode]}`,

@@ -6,7 +6,7 @@ import type { Service } from '../service.ts'
 import type { Scenario, Tools } from '../tools.ts'
 
 const TIMES = 10
-const SECONDS = 15
+const SECONDS = 10
 const USERS = 500
 const DISTANCE_MS = 200
 
@@ -45,8 +45,8 @@ export default {
 
 /** Raises the rate until a tenth of the requests takes longer than a second. Returns the last one that was carried. */
 async function capacityOf(service: Service, calls: readonly Call[]): Promise<number> {
-  let carried = 10
-  for (let rate = 20; rate < 2000; rate *= 1.4) {
+  let carried = 40
+  for (let rate = 56; rate < 2000; rate *= 1.4) {
     const perSecond = Math.round(rate)
     const { p99, failed } = await watch(service.url, calls, { seconds: 2, perSecond })
     if (failed > 0 || p99 > 500) return carried
