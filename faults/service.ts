@@ -55,8 +55,9 @@ export async function startService(env: Record<string, string>, options: Service
 }
 
 /**
- * Options of node with which signals move the clock of the service, and its timers of more than some seconds: past the
- * time after which keys are fetched again, and on in steps between which a fetch that hangs is given up.
+ * Options of node with which signals move the clock of the service, and its timers of more than ten seconds: past the
+ * time after which keys are fetched again, and on in steps between which a fetch that hangs is given up. Those of the
+ * pool, which would close all idle connections, have ten.
  */
 export const CLOCK = [
   '--import',
@@ -67,7 +68,7 @@ export const CLOCK = [
     const { setTimeout, clearTimeout } = globalThis
     const timers = new Set()
     globalThis.setTimeout = Object.assign((call, ms, ...rest) => {
-      if (ms < 4000) return setTimeout(call, ms, ...rest)
+      if (ms <= 10_000) return setTimeout(call, ms, ...rest)
       const timer = setTimeout(call, ms, ...rest)
       timers.add(Object.assign(timer, { at: Date.now() + ms, run: () => call(...rest) }))
       return timer

@@ -41,6 +41,8 @@ export default {
       await watch(service.url, calls, { seconds: 4 }) // longer than a fetch may take
     }
     const during = await watch(service.url, calls, { seconds: 6 })
+    // Its connections to the database are not what is timed, and a token of ours needs no key of the issuer.
+    await watch(idle.url, [{ path: '/todos?limit=20', token: await tools.token('user-0') }], { seconds: 2 })
     const back = await watch(idle.url, calls, { seconds: 6 })
 
     answer = (_request, response) => response.end('{"keys":[]}')
