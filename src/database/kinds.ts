@@ -2,7 +2,7 @@ import type pg from 'pg'
 import { Backlog } from './backlog.ts'
 import { LowerQuartile } from './lower-quartile.ts'
 
-// What the multiplexer (M1 to M9 there) tells apart: kinds of batches, the connections that carry them, and what each
+// What the multiplexer (M1 to M10 there) tells apart: kinds of batches, the connections that carry them, and what each
 // user has under way.
 
 // Most batches take far less. What is sent behind one that takes longer would wait for it.

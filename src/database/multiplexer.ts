@@ -27,11 +27,11 @@ import { SlowUsers } from './slow-users.ts'
 //       connection is made, is refused, and a connection whose oldest batch is past its own is cut. It waits for room for
 //       half of that time at most, unless its kind has slowed down since it came: isOverloaded() says when to send no more.
 //       Of those that are known to wait for a lock, no more than MOST do.
-//   M10 What others are sent behind, or while locks are known, waits for a lock for LOCK_MS at most, and the first on a
-//       connection for LOCK_ALONE_MS. Whoever was not given it by then comes again, as one that waits for a lock.
 //   M8  A connection that is broken or cut never returns to the pool; its batches fail.
 //   M9  Once a session has refused to write, or another host is the one to use, no batch is written to the connections of
 //       before. What is under way on them may end, and then they are closed.
+//   M10 What others are sent behind, or while locks are known, waits for a lock for LOCK_MS at most, and the first on a
+//       connection for LOCK_ALONE_MS. Whoever was not given it by then comes again, as one that waits for a lock.
 //
 // States of a connection
 //   (none)  ─ #open ─▶ idle ─ #take ─▶ shared ─ capacity reached ─▶ full
