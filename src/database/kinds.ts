@@ -132,19 +132,19 @@ export class Kind {
   }
 
   /**
-   * The connection to take, but for one: the first with few batches, or, of enough, the one with the fewest. If there is
+   * The connection to take, but for some: the first with few batches, or, of enough, the one with the fewest. If there is
    * none, and no other can be opened, the one with the fewest is better than to wait.
    */
   find(
     batch: Batch,
     now: number,
-    except: Connection | undefined,
+    except: ReadonlySet<Connection>,
   ): { best?: Connection; fewest?: Connection } {
     const { spreadAt, capacity, enough } = this.#limits
     let fewest: Connection | undefined
     for (const connection of this.connections) {
       const { batches } = connection
-      if (connection === except || batches.length >= capacity) continue
+      if (except.has(connection) || batches.length >= capacity) continue
       if (isSilent(connection, now) || isSlow(batches[0], now)) continue
       if (batches.length < spreadAt && !hasMany(batches, batch)) return { best: connection }
       if (!fewest || batches.length < fewest.batches.length) fewest = connection

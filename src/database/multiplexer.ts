@@ -21,8 +21,9 @@ import { SlowUsers } from './slow-users.ts'
 //   M5  Waiting batches are served in order of arrival, but for those that M4 holds back, as soon as a connection of
 //       their kind has room. When one has got the lock that it waited for, others that wait for one are writes again.
 //   M6  Reads and writes leave each other one connection. A kind that has none, while some of it wait, gets the next one
-//       that there is: if none could be opened, another kind gives one up, on which nothing more is sent. With fewer
-//       connections than FEW slow ones are no kind of their own, and with one there is one kind.
+//       that there is: if none could be opened, another kind gives one up, on which nothing more is sent, and one more
+//       while that is stuck. With fewer connections than FEW slow ones are no kind of their own, and with one there is one
+//       kind.
 //   M7  Every batch ends by its deadline, which counts from when it arrived: one that waits, for room or until its
 //       connection is made, is refused, and a connection whose oldest batch is past its own is cut. It waits for room for
 //       half of that time at most, unless its kind has slowed down since it came: isOverloaded() says when to send no more.
@@ -51,6 +52,8 @@ const LOCK_ALONE_MS = 20
 const LOCK_MS = 2
 // How long one that was not given its lock in time says that there are locks.
 const LOCKS_KEPT_MS = 1_000
+// One that is silent for as long, after it was given up, may be so for long.
+const STUCK_MS = 100
 // Batches that try again when one has got its lock.
 const UNBLOCKED = 4
 
@@ -71,8 +74,8 @@ export class Multiplexer {
   /** When the last answer came, or somebody was asked to look. */
   #heard = 0
   #locksUntil = 0
-  /** Nothing more is sent on it, so that another kind gets one. */
-  #givenUp: Connection | undefined
+  /** Nothing more is sent on them, so that another kind gets one. */
+  readonly #givenUp = new Set<Connection>()
   readonly #watch: NodeJS.Timeout
 
   /**
@@ -195,16 +198,27 @@ export class Multiplexer {
     remove(batches, batch)
     kind.backlog.served()
     connection.answered = performance.now()
-    if (kind.connections.length > 1 && this.#kinds.some(({ isStarved }) => isStarved)) {
-      this.#givenUp ??= connection
-    }
+    this.#giveUp(connection)
     if (batches.length === 0 && this.#leaving.delete(connection)) release(connection, true)
     this.#admit(kind)
     if (batches.length === 0) {
-      if (this.#givenUp === connection) this.#givenUp = undefined
+      this.#givenUp.delete(connection)
       if (remove(kind.connections, connection)) release(connection)
     }
     for (const other of this.#kinds) if (other !== kind) this.#admit(other)
+  }
+
+  /** While a kind is starved another gives up one connection, and one more if none of those is free soon, but for its last. */
+  #giveUp(connection: Connection): void {
+    if (!this.#kinds.some(({ isStarved }) => isStarved)) {
+      if (this.#givenUp.size > 0) this.#givenUp.clear()
+      return
+    }
+    const now = performance.now()
+    const isStuck = (one: Connection) => isSilent(one, now, STUCK_MS) || !one.kind.connections.includes(one)
+    const kept = connection.kind.connections.filter((one) => !this.#givenUp.has(one))
+    if (kept.length > 1 && kept.includes(connection) && [...this.#givenUp].every(isStuck))
+      this.#givenUp.add(connection)
   }
 
   #record({ kind, answered }: Connection, { user, sent = 0, alone, quickBefore }: Batch): void {

@@ -268,10 +268,14 @@ t.test('at most 2,000 batches of a kind should wait for a connection', async (t)
   t.teardown(() => multiplexer.close())
   const runOne = (user: string, blocked = false) =>
     multiplexer.run({ writes: true, user, spent: 0, blocked }, () => never)
-  const run = (count: number, blocked?: boolean) => times(count, (i) => void runOne(`user-${i}`, blocked))
+  let users = 0
+  const run = (count: number, blocked?: boolean) =>
+    times(count, () => void runOne(`user-${users++}`, blocked))
   const measured = () => sleep(150)
+  const waiting = () => multiplexer.load.writes.waiting
   for (let i = 0; i < 3000; i++) void runOne('eve')
-  run(7 * 16 - 4 + 1991) // a connection is left to the reads; eve has four batches under way, and eight count
+  const most = waiting() + 2000 - 8 - 1 // of hers eight count
+  while (waiting() < most) run(1)
   await measured()
   t.equal(multiplexer.isOverloaded('ada', true), false, 'one more may')
   run(1)
@@ -283,10 +287,15 @@ t.test('at most 2,000 batches of a kind should wait for a connection', async (t)
 })
 
 /** A multiplexer of eight connections, which answer one write after the other, and many who write. */
-function startWriting(t: Test, answerOne: () => Promise<unknown>, count: number) {
+function startWriting(t: Test, answerOne: (connection: number) => Promise<unknown>, count: number) {
+  let connections = 0
   const connect = async () => {
+    const connection = connections++
     let last: Promise<unknown> = Promise.resolve()
-    return { release() {}, answer: () => (last = last.then(answerOne)) } as unknown as pg.PoolClient
+    return {
+      release() {},
+      answer: () => (last = last.then(() => answerOne(connection))),
+    } as unknown as pg.PoolClient
   }
   const answer = (client: pg.PoolClient) => (client as unknown as { answer(): Promise<unknown> }).answer()
   const multiplexer = new Multiplexer({ connect, leave: () => {}, onLeave: () => {} }, 8, 60_000)
@@ -328,6 +337,23 @@ t.test('where writes use all connections, one that waits for a lock gets the nex
   t.ok(multiplexer.load.writes.waiting > 0)
   await run('ada', true)
   t.ok(multiplexer.load.writes.underWay > 0, 'while they go on')
+  await end()
+})
+
+t.test('and if that one is stuck, another', async (t) => {
+  const gates = times(7, () => Promise.withResolvers<void>())
+  let answered = 0
+  // The first connection answers once.
+  const answerOne = async (connection: number) => {
+    if (connection > 0) return gates[connection]?.promise.then(() => sleep(3))
+    if (answered++ > 0) await gates[0]?.promise
+  }
+  const { multiplexer, run, end } = startWriting(t, answerOne, 200)
+  const isServed = run('ada', true).then(() => true)
+  while (multiplexer.load.writes.connections < 7) await sleep(1)
+  for (const gate of gates.slice(1)) gate.resolve()
+  t.equal(await Promise.race([isServed, sleep(5000)]), true, 'it is served')
+  gates[0]?.resolve()
   await end()
 })
 
