@@ -56,6 +56,18 @@ for (const [name, hold] of Object.entries({
   })
 }
 
+t.test('a signal that npm hands on as well counts once', async (t) => {
+  const server = await start(t, { ...PRODUCTION, DATABASE_URL: await embeddedUrl() })
+  server.process.kill('SIGTERM')
+  await sleep(200)
+  await stop(t, server, 'with the same signal')
+  const patient = await start(t, { ...PRODUCTION, DATABASE_URL: await embeddedUrl() })
+  patient.process.kill('SIGINT')
+  await sleep(1_200)
+  t.equal((await patient.stop('SIGINT')).code, 1, 'a later one ends it at once')
+  t.match(patient.stdout, 'second SIGINT, exiting')
+})
+
 t.test('a proxy has time to send its requests elsewhere', async (t) => {
   const server = await start(t, { ...PRODUCTION, DATABASE_URL: await embeddedUrl() })
   t.equal((await fetch(`${server.url}/ready`)).status, 200, '/ready is 200')
