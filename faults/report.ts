@@ -12,7 +12,7 @@ interface Row extends Pick<Scenario, 'name' | 'what' | 'goal'> {
 
 /**
  * Runs the scenarios that the command line names, and replaces their lines in the document between its two marks.
- * The exit code is 1 if one does not reach its goal, 2 for a name that there is not.
+ * The exit code is 1 if one does not reach its goal, 2 for a command line that names none.
  * @param command of package.json, which the marks name as well
  * @param document a path
  */
@@ -23,9 +23,11 @@ export async function report(
 ): Promise<void> {
   const [name, seconds] = process.argv.slice(2)
   const chosen = scenarios.filter((scenario) => name === undefined || scenario.name === name)
-  if (chosen.length === 0) {
+  const isTime = seconds === undefined || Number(seconds) > 0
+  if (chosen.length === 0 || !isTime) {
     process.stderr.write(
-      `Usage: npm run ${command}                      runs all, and writes their lines in ${document}\n` +
+      (isTime ? `There is no ${name}.\n` : `${seconds} is no number of seconds.\n`) +
+        `Usage: npm run ${command}                      runs all, and writes their lines in ${document}\n` +
         `       npm run ${command} -- NAME [SECONDS]   runs one, and writes its line\n` +
         `Names: ${scenarios.map((scenario) => scenario.name).join(', ')}\n`,
     )

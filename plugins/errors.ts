@@ -20,7 +20,7 @@ declare module 'fastify' {
 
 const LINGER_MS = 1_000
 // A thousand slow clients that came at once are late at once: others have their turn in between.
-const turns = pLimit(4)
+const turns = pLimit(16)
 
 const CLIENT_ERRORS: Record<string, HttpProblem> = {
   HPE_HEADER_OVERFLOW: new HttpProblem(
